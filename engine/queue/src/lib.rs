@@ -1,0 +1,1 @@
+//! Jobs that survive: the durable queue, its store and its history.

@@ -1,0 +1,1 @@
+//! Graph, plan, memory and execution: no tensors, no HTTP.

@@ -1,0 +1,1 @@
+//! Text encoders, denoisers and autoencoders as blocks on the kernels.

@@ -1,0 +1,1 @@
+//! Model files: safetensors, GGUF and pickles read without executing or copying them.

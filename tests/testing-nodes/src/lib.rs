@@ -1,0 +1,1 @@
+//! Model-free nodes that exercise the whole execution model.

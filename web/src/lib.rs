@@ -1,0 +1,1 @@
+//! The server: ComfyUI's protocol, /v1, and the editor.
