@@ -1,1 +1,19 @@
-//! Graph, plan, memory and execution: no tensors, no HTTP.
+//! Ebb's engine: workflows, plans, memory and execution. It knows no tensors and no HTTP.
+//!
+//! The modules, in the order in which a workflow meets them:
+//!
+//! - [`workflow`]: ComfyUI's API format, read into a [`Workflow`](workflow::Workflow).
+//! - [`schema`]: what a node declares about itself; printed as ComfyUI's `object_info`.
+//! - [`node`]: the trait that every node implements, and what it is handed when it runs.
+//! - [`registry`]: the nodes that this process knows.
+//! - [`value`]: what travels along a wire: typed, immutable, counted, and aware of its bytes.
+//! - [`residency`]: which weights are in memory, who holds them, and which go first.
+//! - [`events`]: the one typed stream that the command line, the server and reports read.
+
+pub mod events;
+pub mod node;
+pub mod registry;
+pub mod residency;
+pub mod schema;
+pub mod value;
+pub mod workflow;

@@ -1,0 +1,180 @@
+//! The inputs of one call of a node.
+
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use serde_json::Value as Json;
+
+use super::NodeError;
+use crate::value::{Payload, Value};
+
+/// Input name → value, for one call. An input may be *unset*: lazy and not asked for yet, or a
+/// link where only literals are shown.
+#[derive(Clone, Debug, Default)]
+pub struct Inputs {
+    values: IndexMap<String, Option<Value>>,
+}
+
+impl Inputs {
+    /// No inputs.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets an input; `None` is unset.
+    pub fn set(&mut self, name: impl Into<String>, value: Option<Value>) {
+        self.values.insert(name.into(), value);
+    }
+
+    /// Whether the workflow gives the input at all, set or unset.
+    pub fn has(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
+    /// The value, if it is set.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.values.get(name)?.as_ref()
+    }
+
+    /// Every input in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&Value>)> {
+        self.values.iter().map(|(name, value)| (name.as_str(), value.as_ref()))
+    }
+
+    /// The names of those that are not set.
+    pub fn unset(&self) -> impl Iterator<Item = &str> {
+        self.values.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| name.as_str())
+    }
+
+    /// The value.
+    ///
+    /// # Errors
+    /// Where it is missing or not set.
+    pub fn value(&self, name: &str) -> Result<&Value, NodeError> {
+        self.get(name).ok_or_else(|| NodeError::input(name, "is required and was not given"))
+    }
+
+    fn plain(&self, name: &str, expected: &str) -> Result<&Json, NodeError> {
+        let value = self.value(name)?;
+        value.as_json().ok_or_else(|| mismatch(name, expected, value))
+    }
+
+    /// A whole number.
+    ///
+    /// # Errors
+    /// Where it is missing, another type, or outside of 64 bits.
+    pub fn int(&self, name: &str) -> Result<i64, NodeError> {
+        let json = self.plain(name, "a whole number")?;
+        let int = match json {
+            Json::Bool(b) => Some(i64::from(*b)),
+            _ => json
+                .as_i64()
+                .or_else(|| json.as_f64().filter(|f| f.fract() == 0.0 && f.abs() < 9.0e18).map(|f| f as i64)),
+        };
+        int.ok_or_else(|| NodeError::input(name, format!("expected a whole number, found {json}")))
+    }
+
+    /// A seed or another whole number from 0 to 2⁶⁴−1.
+    ///
+    /// # Errors
+    /// Where it is missing, another type, or outside of that range.
+    pub fn uint(&self, name: &str) -> Result<u64, NodeError> {
+        let json = self.plain(name, "a whole number")?;
+        match json.as_u64() {
+            Some(uint) => Ok(uint),
+            None => u64::try_from(self.int(name)?)
+                .map_err(|_| NodeError::input(name, format!("expected a number of 0 or more, found {json}"))),
+        }
+    }
+
+    /// A size or count: a whole number of 0 or more.
+    ///
+    /// # Errors
+    /// Where it is missing, another type, or negative.
+    pub fn size(&self, name: &str) -> Result<usize, NodeError> {
+        usize::try_from(self.uint(name)?)
+            .map_err(|_| NodeError::input(name, "is larger than this machine can count"))
+    }
+
+    /// A number.
+    ///
+    /// # Errors
+    /// Where it is missing or another type.
+    pub fn float(&self, name: &str) -> Result<f64, NodeError> {
+        let json = self.plain(name, "a number")?;
+        match json {
+            Json::Bool(b) => Ok(f64::from(u8::from(*b))),
+            _ => json
+                .as_f64()
+                .ok_or_else(|| NodeError::input(name, format!("expected a number, found {json}"))),
+        }
+    }
+
+    /// True or false.
+    ///
+    /// # Errors
+    /// Where it is missing or another type.
+    pub fn bool(&self, name: &str) -> Result<bool, NodeError> {
+        let json = self.plain(name, "true or false")?;
+        match json {
+            Json::Number(n) => Ok(n.as_f64() != Some(0.0)),
+            _ => json
+                .as_bool()
+                .ok_or_else(|| NodeError::input(name, format!("expected true or false, found {json}"))),
+        }
+    }
+
+    /// Text.
+    ///
+    /// # Errors
+    /// Where it is missing or another type.
+    pub fn str(&self, name: &str) -> Result<&str, NodeError> {
+        let json = self.plain(name, "text")?;
+        json.as_str().ok_or_else(|| NodeError::input(name, format!("expected text, found {json}")))
+    }
+
+    /// A payload of a type.
+    ///
+    /// # Errors
+    /// Where it is missing or another type.
+    pub fn payload<P: Payload>(&self, name: &str) -> Result<Arc<P>, NodeError> {
+        let value = self.value(name)?;
+        value.downcast().ok_or_else(|| {
+            mismatch(name, std::any::type_name::<P>().rsplit("::").next().unwrap_or(""), value)
+        })
+    }
+
+    /// A payload of a type, or `None` where the input is left out.
+    ///
+    /// # Errors
+    /// Where it is another type.
+    pub fn optional<P: Payload>(&self, name: &str) -> Result<Option<Arc<P>>, NodeError> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(value) if value.as_json().is_some_and(Json::is_null) => Ok(None),
+            Some(_) => self.payload(name).map(Some),
+        }
+    }
+
+    /// The values of a list input (for nodes that take lists); a single value is a list of one.
+    ///
+    /// # Errors
+    /// Where it is missing.
+    pub fn list(&self, name: &str) -> Result<Vec<Value>, NodeError> {
+        Ok(match self.value(name)? {
+            Value::List(values) => values.to_vec(),
+            single => vec![single.clone()],
+        })
+    }
+}
+
+fn mismatch(name: &str, expected: &str, found: &Value) -> NodeError {
+    NodeError::input(name, format!("expected {expected}, found {} ({found:?})", found.type_name()))
+        .exception("TypeError")
+}
+
+impl<N: Into<String>> FromIterator<(N, Option<Value>)> for Inputs {
+    fn from_iter<I: IntoIterator<Item = (N, Option<Value>)>>(iter: I) -> Self {
+        Self { values: iter.into_iter().map(|(name, value)| (name.into(), value)).collect() }
+    }
+}

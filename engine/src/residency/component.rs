@@ -1,0 +1,93 @@
+//! The unit in which weights are loaded, shared and evicted.
+
+use std::any::Any;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::manager::Residency;
+
+/// Weights in memory.
+pub trait Component: Any + Send + Sync {
+    /// Bytes that they hold now.
+    fn bytes(&self) -> u64;
+}
+
+/// Which weights: equal keys are the same bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct ComponentKey {
+    /// The identity of the file or files that they come from.
+    pub fingerprint: Arc<str>,
+    /// The part of them: `denoiser`, `text_encoder`, `vae` …
+    pub part: Arc<str>,
+    /// How they are held in memory: `f32`, `bf16`, `q8_0` …
+    pub dtype: Arc<str>,
+}
+
+impl fmt::Display for ComponentKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.fingerprint, self.part, self.dtype)
+    }
+}
+
+/// What is known of a component before it is loaded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ComponentSpec {
+    /// Which weights.
+    pub key: ComponentKey,
+    /// Their name for people: `sd15.safetensors denoiser`.
+    pub label: Arc<str>,
+    /// Bytes that they will hold in memory.
+    pub bytes: u64,
+    /// Bytes on top of these while they are loaded.
+    pub load_overhead: u64,
+}
+
+/// Told by a loader how far it is.
+pub struct LoadProgress<'a> {
+    pub(super) report: &'a dyn Fn(u64, u64) -> Result<(), crate::node::NodeError>,
+}
+
+impl LoadProgress<'_> {
+    /// Reports bytes read of bytes to read, and stops a load whose run was cancelled.
+    ///
+    /// # Errors
+    /// A cancellation, if the run was asked to stop.
+    pub fn report(&self, done: u64, total: u64) -> Result<(), crate::node::NodeError> {
+        (self.report)(done, total)
+    }
+}
+
+/// Holds a component in memory for as long as it lives.
+pub struct Lease<C> {
+    component: Arc<C>,
+    key: ComponentKey,
+    residency: Arc<Residency>,
+}
+
+impl<C> Lease<C> {
+    pub(super) fn new(component: Arc<C>, key: ComponentKey, residency: Arc<Residency>) -> Self {
+        Self { component, key, residency }
+    }
+
+    /// Which weights.
+    pub fn key(&self) -> &ComponentKey {
+        &self.key
+    }
+}
+
+impl<C> Deref for Lease<C> {
+    type Target = C;
+
+    fn deref(&self) -> &C {
+        &self.component
+    }
+}
+
+impl<C> Drop for Lease<C> {
+    fn drop(&mut self) {
+        self.residency.release(&self.key);
+    }
+}
