@@ -1,0 +1,13 @@
+//! The project's comparisons with reference numbers that this crate alone can make, without building the
+//! rest. `tests/reference.rs` of the root package runs these and the others.
+
+#[path = "../../../tests/reference/rng.rs"]
+mod rng;
+#[path = "../../../tests/support/mod.rs"]
+mod support;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    if support::run(&[rng::FAMILY], &[]) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,20 @@
+//! Compares Ebb with numbers that ComfyUI computed: every key of every file under `tests/reference`, or
+//! under the folder that `EBB_REFERENCE` names. Prints a line for each file.
+
+#[path = "reference/mod.rs"]
+mod families;
+mod support;
+
+use std::process::ExitCode;
+
+use support::Family;
+
+/// What is compared. A family's module is added here and leaves [`UNSUPPORTED`].
+const FAMILIES: &[Family] = &[families::rng::FAMILY];
+
+/// Files of the reference kit that nothing here can compute yet.
+const UNSUPPORTED: &[&str] = &["math/schedules", "math/samplers", "math/images", "math/tokens"];
+
+fn main() -> ExitCode {
+    if support::run(FAMILIES, UNSUPPORTED) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

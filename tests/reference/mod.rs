@@ -1,0 +1,3 @@
+//! A comparison for each file of reference numbers.
+
+pub(crate) mod rng;
