@@ -1,3 +1,4 @@
 //! A comparison for each file of reference numbers.
 
 pub(crate) mod rng;
+pub(crate) mod schedules;

@@ -3,11 +3,13 @@
 
 #[path = "../../../tests/reference/rng.rs"]
 mod rng;
+#[path = "../../../tests/reference/schedules.rs"]
+mod schedules;
 #[path = "../../../tests/support/mod.rs"]
 mod support;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    if support::run(&[rng::FAMILY], &[]) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if support::run(&[rng::FAMILY, schedules::FAMILY], &[]) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
