@@ -1,4 +1,5 @@
 //! A comparison for each file of reference numbers.
 
 pub(crate) mod rng;
+pub(crate) mod samplers;
 pub(crate) mod schedules;

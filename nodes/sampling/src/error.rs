@@ -69,6 +69,17 @@ pub enum Error {
         end: f64,
     },
 
+    /// A sampler with steps of its own size cannot go on.
+    #[error(
+        "{what}: the step size became {step:e}; the model's output is not finite, or rtol and atol are too small"
+    )]
+    Diverged {
+        /// The sampler.
+        what: &'static str,
+        /// The step size.
+        step: f64,
+    },
+
     /// A linear system of a multistep method has no solution, because sigmas repeat.
     #[error("{what}: the schedule repeats sigmas, so the multistep coefficients are undefined")]
     Singular {

@@ -56,10 +56,9 @@ pub(crate) struct Independent {
 }
 
 impl Independent {
-    /// The stream of a job's seed. It starts one seed further, so that the noise of the first step is not
-    /// the noise that the latent began with.
+    /// The stream of a job's seed, from its start.
     pub(crate) fn new(x: &Tensor, seed: u64) -> Self {
-        let generator = Generator::new(seed.wrapping_add(1));
+        let generator = Generator::new(seed);
         Self { generator, shape: x.dims().to_vec(), device: x.device().clone() }
     }
 }
@@ -71,20 +70,32 @@ impl NoiseSource for Independent {
 }
 
 /// Increments of one Brownian path, so that steps of different sizes see the same randomness.
-pub(crate) struct Brownian(BrownianTree);
+pub(crate) struct Brownian {
+    seed: u64,
+    low: f64,
+    high: f64,
+    shape: Vec<usize>,
+    device: Device,
+    /// Made when noise is first wanted: a schedule of one step has no interval, and wants none.
+    tree: Option<BrownianTree>,
+}
 
 impl Brownian {
     /// The path over all sigmas above zero.
-    pub(crate) fn new(x: &Tensor, sigmas: &[f64], seed: u64) -> Result<Self> {
+    pub(crate) fn new(x: &Tensor, sigmas: &[f64], seed: u64) -> Self {
         let low = sigmas.iter().copied().filter(|sigma| *sigma > 0.0).fold(f64::INFINITY, f64::min);
         let high = sigmas.iter().copied().fold(0.0, f64::max);
-        Ok(Self(BrownianTree::new(seed, low, high, x.dims(), x.device())?))
+        Self { seed, low, high, shape: x.dims().to_vec(), device: x.device().clone(), tree: None }
     }
 }
 
 impl NoiseSource for Brownian {
     fn noise(&mut self, sigma: f64, sigma_next: f64) -> Result<Tensor> {
-        brownian_noise(&self.0, sigma, sigma_next)
+        let tree = match self.tree.take() {
+            Some(tree) => tree,
+            None => BrownianTree::new(self.seed, self.low, self.high, self.shape.as_slice(), &self.device)?,
+        };
+        brownian_noise(self.tree.insert(tree), sigma, sigma_next)
     }
 }
 

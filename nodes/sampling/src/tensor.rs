@@ -21,3 +21,21 @@ pub(crate) fn mix(terms: &[(f64, &Tensor)]) -> Result<Tensor> {
 pub(crate) fn round_to_f32(value: f64) -> f64 {
     f64::from(value as f32)
 }
+
+/// The first `batch` items of a tensor that is repeated until it has as many.
+pub(crate) fn repeat_to_batch(tensor: &Tensor, batch: usize) -> Result<Tensor> {
+    let items = tensor.dims().first().copied().unwrap_or(0);
+    match items {
+        0 => Err(Error::Shape {
+            what: "a model input",
+            found: tensor.dims().to_vec(),
+            expected: format!("a first axis of 1 or {batch} items"),
+        }),
+        items if items == batch => Ok(tensor.clone()),
+        items if items > batch => Ok(tensor.narrow(0, 0, batch)?),
+        items => {
+            let copies = vec![tensor; batch.div_ceil(items)];
+            Ok(Tensor::cat(&copies, 0)?.narrow(0, 0, batch)?)
+        }
+    }
+}

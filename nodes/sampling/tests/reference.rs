@@ -3,6 +3,8 @@
 
 #[path = "../../../tests/reference/rng.rs"]
 mod rng;
+#[path = "../../../tests/reference/samplers.rs"]
+mod samplers;
 #[path = "../../../tests/reference/schedules.rs"]
 mod schedules;
 #[path = "../../../tests/support/mod.rs"]
@@ -11,5 +13,6 @@ mod support;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    if support::run(&[rng::FAMILY, schedules::FAMILY], &[]) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let families = [rng::FAMILY, schedules::FAMILY, samplers::FAMILY];
+    if support::run(&families, &[]) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

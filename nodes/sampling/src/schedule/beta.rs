@@ -2,7 +2,7 @@
 
 use super::incomplete_beta::quantile;
 use super::{at_least_one, ending_at_zero};
-use crate::model_sampling::{ModelSampling, NoiseLevels};
+use crate::model_sampling::ModelSampling;
 use crate::{Error, Result};
 
 /// Entries of the model's table at the quantiles 1, 1−1/n, … of Beta(`alpha`, `beta`). Both below 1 crowd

@@ -1,7 +1,7 @@
 //! Schedules that choose among the model's own timesteps.
 
 use super::{at_least_one, ending_at_zero, even};
-use crate::model_sampling::{ModelSampling, NoiseLevels};
+use crate::model_sampling::ModelSampling;
 use crate::tensor::round_to_f32;
 use crate::{Error, Result};
 

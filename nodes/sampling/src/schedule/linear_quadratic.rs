@@ -2,7 +2,7 @@
 
 use super::at_least_one;
 use crate::Result;
-use crate::model_sampling::{ModelSampling, NoiseLevels};
+use crate::model_sampling::ModelSampling;
 use crate::tensor::round_to_f32;
 
 /// The first `linear_steps` (half of the steps, unless given) remove `threshold_noise` of the noise
