@@ -7,13 +7,17 @@
 //! - [`node`]: the trait that every node implements, and what it is handed when it runs.
 //! - [`registry`]: the nodes that this process knows.
 //! - [`value`]: what travels along a wire: typed, immutable, counted, and aware of its bytes.
+//! - [`validate`]: a workflow checked against the schemas, every error at once.
+//! - [`graph`]: a checked workflow with its links resolved, which expansions make grow.
 //! - [`residency`]: which weights are in memory, who holds them, and which go first.
 //! - [`events`]: the one typed stream that the command line, the server and reports read.
 
 pub mod events;
+pub mod graph;
 pub mod node;
 pub mod registry;
 pub mod residency;
 pub mod schema;
+pub mod validate;
 pub mod value;
 pub mod workflow;

@@ -15,6 +15,10 @@ pub struct Class {
     pub schema: Arc<Schema>,
     /// What it does.
     pub node: Arc<dyn Node>,
+    /// Its name, shared by all that is said of its nodes.
+    pub(crate) name: Arc<str>,
+    /// The names of its declared inputs, in order.
+    pub(crate) inputs: Arc<[Arc<str>]>,
 }
 
 /// Class name → class, in the order of registration. Built once, then shared.
@@ -48,7 +52,10 @@ impl Registry {
         if let Some(there) = self.classes.get(&schema.class) {
             return Err(DuplicateClass { class: schema.class.clone(), first: there.schema.module.clone() });
         }
-        self.classes.insert(schema.class.clone(), Class { schema, node: Arc::new(node) });
+        let name = Arc::from(schema.class.as_str());
+        let inputs = schema.inputs.iter().map(|input| Arc::from(input.name.as_str())).collect();
+        let class = Class { name, inputs, node: Arc::new(node), schema };
+        self.classes.insert(class.schema.class.clone(), class);
         Ok(())
     }
 

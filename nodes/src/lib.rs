@@ -1,1 +1,31 @@
-//! ComfyUI's nodes on Ebb's engine: loaders, conditioning, sampling, latents, images, masks.
+//! ComfyUI's nodes on Ebb's engine.
+//!
+//! - [`values`]: what travels between them: images, masks, latents.
+//! - [`pixels`]: resampling, picture files, PNG metadata.
+//! - `image`, `mask`, `latent`: the nodes, a file for each few that belong together.
+//! - [`files`]: names from workflows, resolved inside a folder and nowhere else.
+//! - [`register`] adds all of them to a registry.
+
+pub mod environment;
+pub mod files;
+mod image;
+mod latent;
+mod mask;
+pub mod pixels;
+pub mod values;
+
+use std::sync::Arc;
+
+use ebb_engine::registry::{DuplicateClass, Registry};
+
+pub use environment::Folders;
+
+/// Adds every node of this crate.
+///
+/// # Errors
+/// Where a class name is taken already.
+pub fn register(registry: &mut Registry, folders: &Arc<Folders>) -> Result<(), DuplicateClass> {
+    image::register(registry, folders)?;
+    mask::register(registry)?;
+    latent::register(registry, folders)
+}

@@ -104,10 +104,21 @@ pub enum EventKind {
         /// How many nodes the subgraph has.
         nodes: usize,
     },
+    /// The plan was revised: a lazy input was asked for, or a node expanded.
+    PlanRevised {
+        /// The node that caused it.
+        node: Arc<NodeRef>,
+        /// Steps that came on top.
+        added: usize,
+        /// The peak that the plan predicts now, in bytes.
+        predicted_peak: u64,
+    },
     /// A node is done.
     NodeFinished {
         /// The node.
         node: Arc<NodeRef>,
+        /// The node that did the work: itself, or another one if its outputs came from the cache.
+        origin: Arc<NodeRef>,
         /// What a client shows.
         ui: Option<Arc<Map<String, Json>>>,
         /// Its outputs came from the cache or from an equal node.
@@ -196,7 +207,7 @@ pub struct JobError {
     pub message: String,
     /// The name that ComfyUI's clients see as `exception_type`.
     pub exception: String,
-    /// `input`, `model`, `memory`, `panicked` or `failed`.
+    /// `input`, `model`, `memory`, `panicked`, `cycle` or `failed`.
     pub kind: &'static str,
     /// The inputs as they were, by name, in short.
     pub inputs: Map<String, Json>,

@@ -12,7 +12,7 @@ use crate::value::{Payload, Value};
 /// link where only literals are shown.
 #[derive(Clone, Debug, Default)]
 pub struct Inputs {
-    values: IndexMap<String, Option<Value>>,
+    values: IndexMap<Arc<str>, Option<Value>>,
 }
 
 impl Inputs {
@@ -22,7 +22,7 @@ impl Inputs {
     }
 
     /// Sets an input; `None` is unset.
-    pub fn set(&mut self, name: impl Into<String>, value: Option<Value>) {
+    pub fn set(&mut self, name: impl Into<Arc<str>>, value: Option<Value>) {
         self.values.insert(name.into(), value);
     }
 
@@ -38,12 +38,12 @@ impl Inputs {
 
     /// Every input in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&Value>)> {
-        self.values.iter().map(|(name, value)| (name.as_str(), value.as_ref()))
+        self.values.iter().map(|(name, value)| (&**name, value.as_ref()))
     }
 
     /// The names of those that are not set.
     pub fn unset(&self) -> impl Iterator<Item = &str> {
-        self.values.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| name.as_str())
+        self.values.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| &**name)
     }
 
     /// The value.
@@ -173,7 +173,7 @@ fn mismatch(name: &str, expected: &str, found: &Value) -> NodeError {
         .exception("TypeError")
 }
 
-impl<N: Into<String>> FromIterator<(N, Option<Value>)> for Inputs {
+impl<N: Into<Arc<str>>> FromIterator<(N, Option<Value>)> for Inputs {
     fn from_iter<I: IntoIterator<Item = (N, Option<Value>)>>(iter: I) -> Self {
         Self { values: iter.into_iter().map(|(name, value)| (name.into(), value)).collect() }
     }

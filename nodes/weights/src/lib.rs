@@ -1,1 +1,26 @@
 //! Model files: safetensors, GGUF and pickles read without executing or copying them.
+//!
+//! [`ModelFile::open`] reads a file's header and nothing else: names, shapes, types, where each
+//! tensor lies, and a [fingerprint](ModelFile::fingerprint). All that a hostile or damaged file can
+//! say wrong is refused there, with an error that names file and tensor ([`WeightError`]).
+//!
+//! A [`WeightSource`] is a view over one or more files: which tensors a component is made of, and
+//! under which names a model asks for them. It costs no bytes. A [`TensorView`] from it reads its
+//! values piece by piece into memory that the caller owns, converted on the way; nothing is held
+//! twice.
+//!
+//! - `file`: formats, headers, checks; reading by position
+//! - `convert`: stored values to f32, bf16 and f16
+//! - `source`: views with prefixes and other names
+
+mod convert;
+mod dtype;
+mod error;
+mod file;
+mod source;
+
+pub use convert::Element;
+pub use dtype::DType;
+pub use error::{Result, TensorDefect, WeightError};
+pub use file::{Format, Identity, Metadata, ModelFile, TensorInfo};
+pub use source::{TensorView, WeightSource};

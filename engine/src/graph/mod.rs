@@ -1,0 +1,147 @@
+//! A checked workflow with its links resolved: what plans are made of.
+//!
+//! The nodes of the submitted workflow come first, in its order; expansions add theirs behind
+//! them while a job runs. Edges of the underlying [`petgraph`] graph go from producer to consumer.
+
+mod build;
+mod expand;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use petgraph::graph::DiGraph;
+
+use crate::node::NodeRef;
+use crate::registry::Class;
+use crate::value::Value;
+use crate::workflow::{NodeId, Workflow};
+
+pub use expand::{ExpandError, Grown};
+
+/// A node's place in a [`Graph`].
+pub type NodeIx = petgraph::graph::NodeIndex<u32>;
+
+/// Where an input comes from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A literal, or a value that an expansion put there.
+    Value(Value),
+    /// An output of a node.
+    Wire {
+        /// The node that makes it.
+        from: NodeIx,
+        /// Which of its outputs.
+        slot: usize,
+    },
+    /// An output of a node that is waited for, but handed over as the `["id", slot]` pair.
+    Pair {
+        /// The node that makes it.
+        from: NodeIx,
+        /// Which of its outputs.
+        slot: usize,
+        /// The pair.
+        pair: Value,
+    },
+}
+
+/// An input of a node in a graph.
+#[derive(Clone, Debug)]
+pub struct GraphInput {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where it comes from.
+    pub source: Source,
+    /// The node asks for it itself.
+    pub lazy: bool,
+}
+
+impl GraphInput {
+    /// The producer and its slot, if the input is linked.
+    pub fn link(&self) -> Option<(NodeIx, usize)> {
+        match self.source {
+            Source::Wire { from, slot } | Source::Pair { from, slot, .. } => Some((from, slot)),
+            Source::Value(_) => None,
+        }
+    }
+}
+
+/// A node in a graph.
+#[derive(Clone)]
+pub struct GraphNode {
+    /// Who it is.
+    pub info: Arc<NodeRef>,
+    /// What it declares and does.
+    pub class: Class,
+    /// Its inputs: declared ones in the order of the schema, then undeclared ones if it takes them.
+    pub inputs: Vec<GraphInput>,
+    /// The node that expanded into it, and how deep in expansions it stands.
+    pub origin: Option<(NodeIx, u32)>,
+    /// A link leads nowhere. Such a node is in nobody's way as long as no output needs it.
+    pub broken: bool,
+}
+
+/// A wire of a graph.
+#[derive(Clone, Copy, Debug)]
+pub struct Wire {
+    /// Which output of the producer.
+    pub slot: u32,
+    /// Whether the consumer asks for it itself.
+    pub lazy: bool,
+}
+
+/// A checked workflow with its links resolved.
+#[derive(Clone, Default)]
+pub struct Graph {
+    dag: DiGraph<GraphNode, Wire, u32>,
+    ids: HashMap<NodeId, NodeIx>,
+    outputs: Vec<NodeIx>,
+    submitted: usize,
+    prompt: Arc<Workflow>,
+}
+
+impl Graph {
+    /// The node at a place.
+    pub fn node(&self, ix: NodeIx) -> &GraphNode {
+        &self.dag[ix]
+    }
+
+    /// The node of an id.
+    pub fn find(&self, id: &NodeId) -> Option<NodeIx> {
+        self.ids.get(id).copied()
+    }
+
+    /// The output nodes that are to run, in the order of the workflow.
+    pub fn outputs(&self) -> &[NodeIx] {
+        &self.outputs
+    }
+
+    /// How many nodes there are, those of expansions included.
+    pub fn len(&self) -> usize {
+        self.dag.node_count()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.dag.node_count() == 0
+    }
+
+    /// The nodes of the submitted workflow, in its order.
+    pub fn submitted(&self) -> impl Iterator<Item = NodeIx> + use<> {
+        (0..self.submitted).map(NodeIx::new)
+    }
+
+    /// Every node, in the order in which they came.
+    pub fn indices(&self) -> impl Iterator<Item = NodeIx> + use<> {
+        (0..self.dag.node_count()).map(NodeIx::new)
+    }
+
+    /// The workflow as submitted, coerced.
+    pub fn prompt(&self) -> &Arc<Workflow> {
+        &self.prompt
+    }
+
+    /// The graph as petgraph's algorithms take it.
+    pub fn dag(&self) -> &DiGraph<GraphNode, Wire, u32> {
+        &self.dag
+    }
+}

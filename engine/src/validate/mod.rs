@@ -1,0 +1,142 @@
+//! A workflow checked against the schemas: every error at once, or a [`Graph`].
+//!
+//! The walk starts at each output node and follows links to their producers with a stack of its
+//! own, so that a chain of any length is checked. Each node is checked once. Codes, messages and
+//! details are ComfyUI's, because clients read them; [`Rejection::explain`] words them for people.
+
+mod check;
+mod coerce;
+mod explain;
+mod issue;
+mod report;
+mod text;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+pub use issue::{Dangling, Issue, IssueKind};
+pub use report::{NodeErrors, NodeIssues, Rejection, Validated};
+
+use crate::graph::Graph;
+use crate::registry::Registry;
+use crate::workflow::{InputValue, NodeId, Workflow};
+use check::Checker;
+
+/// Checks a workflow. With `targets`, only those of its output nodes are to run.
+///
+/// Literals of the nodes that the outputs need are coerced to their declared types; the rest of
+/// the workflow stays as it is.
+///
+/// # Errors
+/// Where no output can run, with everything that is wrong.
+pub async fn validate(
+    workflow: Workflow,
+    registry: &Registry,
+    targets: Option<&[NodeId]>,
+) -> Result<Validated, Rejection> {
+    check_classes(&workflow, registry)?;
+    let targets: Option<HashSet<&NodeId>> = targets.map(|targets| targets.iter().collect());
+    let wanted: Vec<usize> = workflow
+        .nodes
+        .iter()
+        .enumerate()
+        .filter(|(_, (id, node))| {
+            let class = node.class_type.as_deref().and_then(|class| registry.get(class));
+            class.is_some_and(|class| class.schema.output_node)
+                && targets.as_ref().is_none_or(|targets| targets.contains(id))
+        })
+        .map(|(place, _)| place)
+        .collect();
+    if wanted.is_empty() {
+        return Err(Rejection::new("prompt_no_outputs", "Prompt has no outputs", ""));
+    }
+
+    let mut checker = Checker::new(workflow, registry);
+    let mut passed = Vec::new();
+    let mut failed = Vec::new();
+    for output in wanted {
+        if checker.check(output).await { passed.push(output) } else { failed.push(output) }
+    }
+    let (workflow, issues, cycles) = checker.finish();
+    let node_errors = collect(&workflow, issues, &failed);
+    if passed.is_empty() {
+        let own = failed.iter().filter_map(|output| {
+            let (id, _) = workflow.nodes.get_index(*output)?;
+            node_errors.0.get(id)
+        });
+        let details: Vec<String> = own
+            .flat_map(|node| &node.issues)
+            .map(|issue| format!("{}: {}", issue.message(), issue.details()))
+            .collect();
+        let mut rejection = Rejection::new(
+            "prompt_outputs_failed_validation",
+            "Prompt outputs failed validation",
+            details.join("\n"),
+        );
+        rejection.node_errors = node_errors;
+        rejection.cycles = cycles;
+        return Err(rejection);
+    }
+    let id = |place: &usize| workflow.nodes.get_index(*place).map(|(id, _)| id.clone());
+    let outputs: Vec<NodeId> = passed.iter().filter_map(id).collect();
+    let workflow = Arc::new(workflow);
+    let graph = Graph::build(workflow.clone(), registry, &outputs);
+    Ok(Validated { workflow, graph, outputs, node_errors })
+}
+
+/// One node without a known class rejects the whole workflow, needed or not.
+fn check_classes(workflow: &Workflow, registry: &Registry) -> Result<(), Rejection> {
+    for (id, node) in &workflow.nodes {
+        let details = format!("Node ID '#{id}'");
+        match &node.class_type {
+            None => {
+                let message = "Cannot execute because a node is missing the class_type property.";
+                return Err(Rejection::new("invalid_prompt", message, details));
+            }
+            Some(class) if registry.get(class).is_none() => {
+                let message = format!("Cannot execute because node {class} does not exist.");
+                let mut rejection = Rejection::new("invalid_prompt", message, details);
+                let known = registry.iter().map(|class| class.schema.class.as_str());
+                rejection.suggestion = text::closest(class, known).map(str::to_owned);
+                return Err(rejection);
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Issues by node, each with the failed outputs that need the node.
+fn collect(workflow: &Workflow, issues: Vec<(usize, Vec<Issue>)>, failed: &[usize]) -> NodeErrors {
+    let mut errors = NodeErrors::default();
+    for (place, issues) in issues {
+        if let Some((id, node)) = workflow.nodes.get_index(place) {
+            let class = node.class_type.clone().unwrap_or_default();
+            errors.0.insert(id.clone(), NodeIssues { class, issues, dependent_outputs: Vec::new() });
+        }
+    }
+    if errors.is_empty() {
+        return errors;
+    }
+    for output in failed {
+        let mut seen = HashSet::from([*output]);
+        let mut stack = vec![*output];
+        while let Some(place) = stack.pop() {
+            let Some((id, node)) = workflow.nodes.get_index(place) else { continue };
+            if let Some(entry) = errors.0.get_mut(id)
+                && let Some((output, _)) = workflow.nodes.get_index(*output)
+            {
+                entry.dependent_outputs.push(output.clone());
+            }
+            for value in node.inputs.values() {
+                if let InputValue::Link(link) = value
+                    && let Some(next) = workflow.nodes.get_index_of(&link.node)
+                    && seen.insert(next)
+                {
+                    stack.push(next);
+                }
+            }
+        }
+    }
+    errors
+}

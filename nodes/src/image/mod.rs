@@ -1,0 +1,33 @@
+//! Nodes for images.
+
+mod batch;
+mod compose;
+mod load;
+mod pad;
+mod save;
+mod scale;
+
+use std::sync::Arc;
+
+use ebb_engine::registry::{DuplicateClass, Registry};
+
+use crate::environment::Folders;
+
+pub(crate) use save::{Saver, metadata};
+
+pub(crate) fn register(registry: &mut Registry, folders: &Arc<Folders>) -> Result<(), DuplicateClass> {
+    registry.add(load::LoadImage(folders.clone()))?;
+    registry.add(load::LoadImageMask(folders.clone()))?;
+    registry.add(save::SaveImage(folders.clone()))?;
+    registry.add(save::PreviewImage(folders.clone()))?;
+    registry.add(scale::ImageScale)?;
+    registry.add(scale::ImageScaleBy)?;
+    registry.add(scale::ImageScaleToTotalPixels)?;
+    registry.add(compose::ImageInvert)?;
+    registry.add(compose::EmptyImage)?;
+    registry.add(batch::ImageBatch)?;
+    registry.add(batch::ImageFromBatch)?;
+    registry.add(batch::RepeatImageBatch)?;
+    registry.add(batch::RebatchImages)?;
+    registry.add(pad::ImagePadForOutpaint)
+}

@@ -1,0 +1,13 @@
+//! Resampling of pictures and latents, and the codecs.
+//!
+//! Everything here works on planes: `[planes, height, width]` of f32, so that images (moved to
+//! channels first), latents and masks share it.
+
+mod bislerp;
+mod lanczos;
+pub mod load;
+pub mod png;
+mod resample;
+mod scale;
+
+pub use scale::{Crop, Method, image, latent};
