@@ -6,6 +6,7 @@
 //! - [`files`]: names from workflows, resolved inside a folder and nowhere else.
 //! - [`register`] adds all of them to a registry.
 
+mod conditioning;
 pub mod environment;
 pub mod files;
 mod image;
@@ -27,5 +28,6 @@ pub use environment::Folders;
 pub fn register(registry: &mut Registry, folders: &Arc<Folders>) -> Result<(), DuplicateClass> {
     image::register(registry, folders)?;
     mask::register(registry)?;
+    conditioning::register(registry)?;
     latent::register(registry, folders)
 }

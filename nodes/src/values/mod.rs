@@ -3,10 +3,12 @@
 //! Tensors are f32 on the CPU: images `[batch, height, width, channels]` in 0..1, masks
 //! `[batch, height, width]` in 0..1, latents `[batch, channels, height / 8, width / 8]`.
 
+mod conditioning;
 mod image;
 mod latent;
 mod mask;
 
+pub use conditioning::Conditioning;
 pub use image::{Image, ImageShape};
 pub use latent::{Latent, LatentShape};
 pub use mask::{Mask, MaskShape};

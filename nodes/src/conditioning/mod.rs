@@ -1,0 +1,19 @@
+//! Nodes for conditioning: where, when and how strongly prompts speak.
+
+mod area;
+mod combine;
+mod range;
+
+use ebb_engine::registry::{DuplicateClass, Registry};
+
+pub(crate) fn register(registry: &mut Registry) -> Result<(), DuplicateClass> {
+    registry.add(combine::ConditioningCombine)?;
+    registry.add(combine::ConditioningConcat)?;
+    registry.add(combine::ConditioningAverage)?;
+    registry.add(combine::ConditioningZeroOut)?;
+    registry.add(area::ConditioningSetArea)?;
+    registry.add(area::ConditioningSetAreaPercentage)?;
+    registry.add(area::ConditioningSetAreaStrength)?;
+    registry.add(area::ConditioningSetMask)?;
+    registry.add(range::ConditioningSetTimestepRange)
+}
