@@ -1,0 +1,301 @@
+//! One implicit matrix product serves linear layers and convolutions.
+//!
+//! Rows of the left matrix are never gathered: a table of pointers says where each output row finds its input row at
+//! each kernel tap (a row of zeros outside the image), so that stride, padding, nearest upsampling and the
+//! concatenation of two inputs are only other tables. The depth is cut into chunks whose part of a panel fits the
+//! second-level cache; a task is a block of rows against a group of panels.
+
+#![allow(unsafe_code)]
+
+mod epilogue;
+mod stage;
+mod tile;
+
+pub use epilogue::{Epilogue, Residual};
+pub(crate) use epilogue::{Finish, Shape, part, read, write};
+pub(crate) use stage::{Operand, SendPtr, stage};
+pub(crate) use tile::{Run, run};
+
+use crate::error::Result;
+use crate::kernels::Kernels;
+use crate::pack::{Packed, Storage};
+use crate::scratch::Scratch;
+use crate::simd::{LANES, Simd, Task, dispatch, tile_rows};
+use crate::threads::Threads;
+use crate::view::{DType, Layout, Precision};
+
+/// 32-bit elements of a panel chunk: 384 KiB, which leaves the second-level cache room for the rows.
+const CHUNK: usize = 96 * 1024;
+/// Rows of a block, about.
+const BLOCK_ROWS: usize = 256;
+/// Tasks for each thread, at least, so that one slow core does not hold the others up.
+const TASKS_PER_THREAD: usize = 8;
+
+/// What a product of these weights runs in on this path.
+pub(crate) fn compute_type(kernels: &Kernels, w: &Packed) -> DType {
+    match w.precision {
+        Precision::Bf16 if kernels.path().multiplies_bf16() => DType::Bf16,
+        _ => DType::F32,
+    }
+}
+
+/// A product to run. The left side has been staged in the compute type.
+pub(crate) struct Product<'a, F> {
+    pub(crate) w: &'a Packed,
+    pub(crate) rows: usize,
+    /// One or two inputs, whose channels lie one after the other in the weights.
+    pub(crate) inputs: &'a [Operand],
+    pub(crate) compute: DType,
+    pub(crate) finish: Finish,
+    pub(crate) out: Layout,
+    pub(crate) rows_per_sample: usize,
+    /// The pixel or row of the input that output row `m` reads at a tap; none in the padding.
+    pub(crate) source: F,
+}
+
+/// A part of the depth.
+#[derive(Clone, Copy)]
+struct Chunk {
+    input: usize,
+    tap: usize,
+    taps: usize,
+    /// First unit within the input's channels.
+    first: usize,
+    units: usize,
+}
+
+fn chunks(inputs: &[Operand], taps: usize) -> Vec<Chunk> {
+    let most = CHUNK / LANES;
+    let mut all = Vec::new();
+    for (input, x) in inputs.iter().enumerate() {
+        if x.units <= most {
+            let group = (most / x.units.max(1)).clamp(1, taps);
+            for tap in (0..taps).step_by(group) {
+                all.push(Chunk { input, tap, taps: group.min(taps - tap), first: 0, units: x.units });
+            }
+        } else {
+            // Even parts, so that a part of bf16-stored weights that is widened starts at a pair.
+            let part = x.units.div_ceil(x.units.div_ceil(most)).next_multiple_of(2);
+            for tap in 0..taps {
+                for first in (0..x.units).step_by(part) {
+                    all.push(Chunk { input, tap, taps: 1, first, units: part.min(x.units - first) });
+                }
+            }
+        }
+    }
+    all
+}
+
+/// Per-worker memory of a product, in bytes from the start of its scratch.
+struct Room {
+    widened: usize,
+    acc: usize,
+    table: usize,
+    starts: usize,
+    samples: usize,
+    total: usize,
+}
+
+impl Room {
+    fn new(block: usize, taps: usize, inputs: usize, widened: usize) -> Room {
+        let align = |n: usize| n.next_multiple_of(64);
+        let acc = align(widened * 4);
+        let table = acc + align(block * LANES * 4);
+        let starts = table + align(block * taps * inputs * size_of::<*const u8>());
+        let samples = starts + align(block * size_of::<usize>());
+        Room { widened: 0, acc, table, starts, samples, total: samples + align(block * size_of::<usize>()) }
+    }
+}
+
+/// Runs a product.
+pub(crate) fn product<F>(kernels: &Kernels, p: Product<'_, F>) -> Result<()>
+where
+    F: Fn(usize, usize) -> Option<usize> + Sync,
+{
+    if p.rows == 0 || p.w.outputs() == 0 {
+        return Ok(());
+    }
+    let (threads, path) = (kernels.threads(), kernels.path());
+    let tile = tile_rows(path);
+    let block = (BLOCK_ROWS / tile * tile).min(p.rows.next_multiple_of(tile));
+    let blocks = p.rows.div_ceil(block);
+    let panels = p.w.panels();
+    let groups = (TASKS_PER_THREAD * threads.count()).div_ceil(blocks).clamp(1, panels);
+    let group = panels.div_ceil(groups);
+    let groups = panels.div_ceil(group);
+    let chunks = chunks(p.inputs, p.w.taps);
+    let widen = match (p.compute, p.w.storage) {
+        (DType::F32, Storage::F32) | (DType::Bf16, Storage::Bf16) => 0,
+        _ => chunks.iter().map(|c| c.taps * c.units * LANES).max().unwrap_or(0),
+    };
+    let room = Room::new(block, p.w.taps, p.inputs.len(), widen);
+    let scratch = Scratch::new(kernels, room.total)?;
+    let width = p.inputs.iter().map(|x| x.units).max().unwrap_or(0);
+    let mut zeros = kernels.pool().f32(width + LANES)?;
+    zeros.as_f32_mut().fill(0.0);
+
+    // Neighbouring tasks share a block's rows, not a panel: rows are what a thread keeps in its cache.
+    threads.each(blocks * groups, |task| {
+        let (b, g) = (task / groups, task % groups);
+        let first = b * block;
+        let rows = block.min(p.rows - first);
+        let mine = scratch.of(Threads::worker());
+        // SAFETY: each worker has its own scratch of `room.total` bytes, aligned to 64, used by one task at a time;
+        // the table is filled with pointers into operands whose sizes were checked, or to `zeros`, which is as long
+        // as the longest row.
+        unsafe {
+            let table: *mut *const u8 = mine.add(room.table).cast();
+            let starts: *mut usize = mine.add(room.starts).cast();
+            let samples: *mut usize = mine.add(room.samples).cast();
+            let tiles = rows.div_ceil(tile);
+            for (i, x) in p.inputs.iter().enumerate() {
+                for r in 0..tiles * tile {
+                    for tap in 0..p.w.taps {
+                        let from = if r < rows { (p.source)(first + r, tap) } else { None };
+                        let at = from.map_or(zeros.ptr().cast_const(), |px| x.row(px));
+                        *table.add(((i * tiles + r / tile) * p.w.taps + tap) * tile + r % tile) = at;
+                    }
+                }
+            }
+            for r in 0..rows {
+                *starts.add(r) = p.out.start(first + r);
+                *samples.add(r) = (first + r) / p.rows_per_sample;
+            }
+            let job = BlockJob {
+                w: p.w,
+                compute: p.compute,
+                inputs: p.inputs,
+                chunks: &chunks,
+                finish: &p.finish,
+                panels: g * group..((g + 1) * group).min(panels),
+                rows,
+                table,
+                starts,
+                samples,
+                acc: mine.add(room.acc).cast(),
+                widened: mine.add(room.widened).cast(),
+            };
+            dispatch(path, job);
+        }
+    });
+    Ok(())
+}
+
+/// A block of rows against a group of panels.
+struct BlockJob<'a> {
+    w: &'a Packed,
+    compute: DType,
+    inputs: &'a [Operand],
+    chunks: &'a [Chunk],
+    finish: &'a Finish,
+    panels: std::ops::Range<usize>,
+    rows: usize,
+    table: *const *const u8,
+    starts: *const usize,
+    samples: *const usize,
+    acc: *mut f32,
+    widened: *mut f32,
+}
+
+impl Task for BlockJob<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self, s: S) {
+        // SAFETY: as `panels_of`.
+        unsafe {
+            match self.compute {
+                DType::F32 => self.panels_of::<S, false>(s),
+                DType::Bf16 => self.panels_of::<S, true>(s),
+            }
+        }
+    }
+}
+
+impl BlockJob<'_> {
+    /// # Safety
+    /// The pointers are those `product` made.
+    #[inline(always)]
+    unsafe fn panels_of<S: Simd, const BF16: bool>(&self, s: S) {
+        let (taps, tile) = (self.w.taps, S::ROWS);
+        let tiles = self.rows.div_ceil(tile);
+        let as_stored = self.w.storage == if BF16 { Storage::Bf16 } else { Storage::F32 };
+        // Units of the compute type in one tap of a panel.
+        let depth = if BF16 { self.w.k.div_ceil(2) } else { self.w.k };
+        for panel in self.panels.clone() {
+            for (ci, c) in self.chunks.iter().enumerate() {
+                let before: usize = self.inputs[..c.input].iter().map(|x| x.units).sum();
+                let unit = before + c.first;
+                // SAFETY: chunks lie within the packed weights; `widened` and `acc` were sized for them.
+                unsafe {
+                    let (b, tap_stride) = if as_stored {
+                        let at = ((panel * taps + c.tap) * depth + unit) * LANES;
+                        (self.w.ptr().cast::<f32>().add(at), depth * LANES)
+                    } else {
+                        for t in 0..c.taps {
+                            let to = self.widened.add(t * c.units * LANES);
+                            widen(s, self.w, panel, c.tap + t, unit, c.units, to);
+                        }
+                        (self.widened.cast_const(), c.units * LANES)
+                    };
+                    for t in 0..tiles {
+                        let acc = self.acc.add(t * tile * LANES);
+                        run::<S, BF16>(
+                            s,
+                            Run {
+                                taps: c.taps,
+                                units: c.units,
+                                rows: self.table.add(((c.input * tiles + t) * taps + c.tap) * tile),
+                                first: c.first,
+                                b,
+                                tap_stride,
+                                acc,
+                                add: ci > 0,
+                            },
+                        );
+                        if ci + 1 == self.chunks.len() {
+                            let r = t * tile;
+                            let n = tile.min(self.rows - r);
+                            self.finish.tile(s, acc, n, panel, self.starts.add(r), self.samples.add(r));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Widens `count` channels of one tap of a panel to f32.
+///
+/// # Safety
+/// The channels are within the weights and `to` is writable for `count * LANES` f32.
+#[inline(always)]
+pub(crate) unsafe fn widen<S: Simd>(
+    s: S,
+    w: &Packed,
+    panel: usize,
+    tap: usize,
+    first: usize,
+    count: usize,
+    to: *mut f32,
+) {
+    let base = (panel * w.taps + tap) * w.units();
+    for k in 0..count {
+        let channel = first + k;
+        for lane in (0..LANES).step_by(S::W) {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let v = match w.storage {
+                    Storage::F32 => s.load(w.ptr().cast::<f32>().add((base + channel) * LANES + lane)),
+                    Storage::F16 => s.load_f16(w.ptr().cast::<u16>().add((base + channel) * LANES + lane)),
+                    Storage::Bf16 => {
+                        let p = w.ptr().cast::<u32>().add((base + channel / 2) * LANES + lane);
+                        let (lo, hi) = s.load_pairs(p);
+                        if channel % 2 == 0 { lo } else { hi }
+                    }
+                };
+                s.store(to.add(k * LANES + lane), v);
+            }
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Normalisations, reading f32 or bf16 and writing what the next operator reads.
+
+mod group;
+mod heads;
+mod layer;
+
+pub use group::GroupNorm;
+pub use heads::{HeadNormRope, Pairs, Rope};
+pub use layer::{LayerNorm, Modulation, RmsNorm};

@@ -1,0 +1,221 @@
+//! Weights in the order the matrix-product tile reads them.
+//!
+//! A panel is 32 output lanes. Within it, for each kernel tap and input channel, the 32 lanes lie side by side:
+//! `[panel][tap][channel][32]`; bf16 pairs two channels in 32 bits: `[panel][tap][channel / 2][32][2]`. Every path
+//! reads the same packing. A gated layer puts 16 value lanes and their 16 gate lanes in one panel, so that the
+//! product of the two is an epilogue.
+
+#![allow(unsafe_code)]
+
+mod conv;
+mod linear;
+
+pub use conv::{ConvSpec, PackedConv};
+pub use linear::{LinearSpec, PackedLinear};
+
+use half::{bf16, f16};
+use rayon::prelude::*;
+
+use crate::activation::Activation;
+use crate::error::{KernelError, Result, product};
+use crate::pool::Block;
+use crate::simd::LANES;
+use crate::view::{Precision, Source};
+
+/// How packed weights are stored. Never wider than what the file held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Storage {
+    /// f32.
+    F32,
+    /// f16, widened to f32 panel by panel as it is used.
+    F16,
+    /// bf16, multiplied as such or widened to f32 panel by panel.
+    Bf16,
+}
+
+impl Storage {
+    /// Bytes of one weight.
+    pub const fn size(self) -> usize {
+        match self {
+            Storage::F32 => 4,
+            Storage::F16 | Storage::Bf16 => 2,
+        }
+    }
+
+    /// The storage for weights of this kind, computed with at this precision.
+    pub fn of(source: &Source<'_>, precision: Precision) -> Storage {
+        match (precision, source) {
+            (Precision::Bf16, _) | (_, Source::Bf16(_)) => Storage::Bf16,
+            (Precision::F32, Source::F32(_)) => Storage::F32,
+            (Precision::F32, Source::F16(_)) => Storage::F16,
+        }
+    }
+}
+
+/// The packed matrix of a linear layer or a convolution.
+#[derive(Debug)]
+pub(crate) struct Packed {
+    block: Block,
+    pub(crate) storage: Storage,
+    /// Input channels.
+    pub(crate) k: usize,
+    /// Kernel positions: 1 for a linear layer.
+    pub(crate) taps: usize,
+    /// Rows of the weight: outputs, twice that for a gated layer.
+    pub(crate) rows: usize,
+    /// The activation of the gate half, of a gated layer.
+    pub(crate) glu: Option<Activation>,
+    pub(crate) bias: Option<Vec<f32>>,
+    pub(crate) precision: Precision,
+}
+
+/// What decides the size of a packing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Dims {
+    pub(crate) k: usize,
+    pub(crate) taps: usize,
+    pub(crate) rows: usize,
+    pub(crate) gated: bool,
+    pub(crate) storage: Storage,
+}
+
+impl Dims {
+    fn panels(&self) -> usize {
+        if self.gated { (self.rows / 2).div_ceil(LANES / 2) } else { self.rows.div_ceil(LANES) }
+    }
+
+    /// Channels as stored: pairs round up.
+    fn k_stored(&self) -> usize {
+        if self.storage == Storage::Bf16 { self.k.next_multiple_of(2) } else { self.k }
+    }
+
+    pub(crate) fn bytes(&self, op: &'static str) -> Result<usize> {
+        product(op, &[self.panels(), self.taps, self.k_stored(), LANES, self.storage.size()])
+    }
+}
+
+impl Packed {
+    /// `at(row)` gives the tensor that holds weight row `row`, and the index of that row's first element in it.
+    /// Element (row, channel, tap) is `channel * taps + tap` further: torch's order for both kinds of layer.
+    pub(crate) fn new<'a>(
+        op: &'static str,
+        dims: Dims,
+        glu: Option<Activation>,
+        bias: Option<Vec<f32>>,
+        precision: Precision,
+        at: impl Fn(usize) -> (Source<'a>, usize) + Sync,
+    ) -> Result<Packed> {
+        let bytes = dims.bytes(op)?;
+        let block = Block::zeroed(bytes.max(64)).ok_or(KernelError::OutOfMemory {
+            requested: bytes,
+            live: 0,
+            limit: None,
+        })?;
+        let packed = Packed {
+            block,
+            storage: dims.storage,
+            k: dims.k,
+            taps: dims.taps,
+            rows: dims.rows,
+            glu,
+            bias,
+            precision,
+        };
+        let panel_bytes = dims.taps * dims.k_stored() * LANES * dims.storage.size();
+        if panel_bytes == 0 {
+            return Ok(packed);
+        }
+        // SAFETY: the block holds `panels * panel_bytes` bytes, zeroed, and nothing else refers to it yet.
+        let all =
+            unsafe { std::slice::from_raw_parts_mut(packed.block.ptr(), packed.panels() * panel_bytes) };
+        all.par_chunks_mut(panel_bytes).enumerate().for_each(|(panel, bytes)| match dims.storage {
+            // SAFETY: chunks start at multiples of 64 bytes of an aligned block, and any bits are a value.
+            Storage::F32 => packed.fill(panel, unsafe { cast(bytes) }, &at, |d: &mut f32, v| *d = v),
+            // SAFETY: as above.
+            Storage::F16 => {
+                packed.fill(panel, unsafe { cast(bytes) }, &at, |d: &mut f16, v| *d = f16::from_f32(v))
+            }
+            // SAFETY: as above.
+            Storage::Bf16 => {
+                packed.fill(panel, unsafe { cast(bytes) }, &at, |d: &mut bf16, v| *d = bf16::from_f32(v))
+            }
+        });
+        Ok(packed)
+    }
+
+    fn fill<'a, T>(
+        &self,
+        panel: usize,
+        out: &mut [T],
+        at: &(impl Fn(usize) -> (Source<'a>, usize) + Sync),
+        put: impl Fn(&mut T, f32),
+    ) {
+        // A strip of channels at a time: its 32 lanes stay in the first-level cache while the rows are walked.
+        const STRIP: usize = 64;
+        let pairs = self.storage == Storage::Bf16;
+        let k_stored = if pairs { self.k.next_multiple_of(2) } else { self.k };
+        for k0 in (0..self.k).step_by(STRIP) {
+            let k1 = (k0 + STRIP).min(self.k);
+            for lane in 0..LANES {
+                let Some(row) = self.row_of(panel, lane) else { continue };
+                let (source, base) = at(row);
+                for tap in 0..self.taps {
+                    for k in k0..k1 {
+                        let i = if pairs {
+                            ((tap * k_stored + (k & !1)) * LANES) + 2 * lane + (k & 1)
+                        } else {
+                            (tap * k_stored + k) * LANES + lane
+                        };
+                        put(&mut out[i], source.at(base + k * self.taps + tap));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The weight row of a lane of a panel; none for a lane that pads the last panel.
+    fn row_of(&self, panel: usize, lane: usize) -> Option<usize> {
+        if self.glu.is_some() {
+            let (half, n) = (LANES / 2, self.rows / 2);
+            let o = panel * half + lane % half;
+            (o < n).then_some(if lane < half { o } else { n + o })
+        } else {
+            let o = panel * LANES + lane;
+            (o < self.rows).then_some(o)
+        }
+    }
+
+    /// Columns of the result.
+    pub(crate) fn outputs(&self) -> usize {
+        if self.glu.is_some() { self.rows / 2 } else { self.rows }
+    }
+
+    pub(crate) fn panels(&self) -> usize {
+        if self.glu.is_some() { self.outputs().div_ceil(LANES / 2) } else { self.outputs().div_ceil(LANES) }
+    }
+
+    /// Elements (f32, f16, or pairs of bf16) of one tap of a panel, over 32.
+    pub(crate) fn units(&self) -> usize {
+        if self.storage == Storage::Bf16 { self.k.div_ceil(2) } else { self.k }
+    }
+
+    pub(crate) fn ptr(&self) -> *const u8 {
+        self.block.ptr()
+    }
+
+    /// Bytes held, bias included.
+    pub(crate) fn bytes(&self) -> usize {
+        self.block.bytes() + self.bias.as_ref().map_or(0, |b| b.len() * 4)
+    }
+}
+
+/// Reinterprets the bytes of a panel.
+///
+/// # Safety
+/// `bytes` must be aligned for `T`, and any bit pattern must be a `T`.
+unsafe fn cast<T>(bytes: &mut [u8]) -> &mut [T] {
+    // SAFETY: alignment and validity are the caller's; the length is rounded down.
+    unsafe {
+        std::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), bytes.len() / std::mem::size_of::<T>())
+    }
+}
