@@ -1,1 +1,24 @@
 //! Text encoders, denoisers and autoencoders as blocks on the kernels.
+//!
+//! A model is built from a [`Source`](source::Source) of named tensors, which tell all of its dimensions, and runs
+//! on [`Ops`](ops::Ops), which computes. Nothing else in Ebb knows how a network is put together.
+//!
+//! - [`source`]: where weights come from (files, renamed files, patched files)
+//! - [`ops`]: the one seam to what computes: kernels, candle, or only counting
+//! - `params`: weights prepared one tensor at a time, shared between a model and its patched views
+//! - [`denoiser`]: what every denoiser is to the samplers
+//! - [`timestep`]: sinusoidal embeddings
+//! - [`unet`]: the denoiser of SD 1, SD 2 and SDXL
+//! - [`vae`]: the KL autoencoder
+
+pub mod denoiser;
+mod error;
+pub mod ops;
+mod params;
+pub mod source;
+pub mod timestep;
+pub mod unet;
+pub mod vae;
+
+pub use error::{Error, Result};
+pub use params::{LoadOptions, Params, Progress};

@@ -1,0 +1,235 @@
+//! The one seam between models and what computes them.
+//!
+//! Models are written once, against [`Ops`]: activations ([`Act`]) in one layout from the model's first layer to
+//! its last (NHWC pixels, which are also tokens), prepared weights ([`Linear`], [`Conv`], [`Norm`]) and a dozen
+//! operators whose epilogues fuse what follows them. Three backends sit behind it:
+//!
+//! * [`Ops::cpu`]: the kernels of `ebb-kernels`, with packed weights and pooled buffers;
+//! * [`Ops::candle`]: candle's operators on any of its devices, for GPUs and as a second opinion in tests;
+//! * [`Ops::meta`]: shapes only. It runs a model's own code to learn its bytes before anything is loaded.
+
+mod act;
+mod args;
+mod candle;
+mod meta;
+mod weights;
+
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+
+pub(crate) use act::Data;
+pub use act::{Act, Cols, Dims};
+pub use args::{Activation, Attention, ConvShape, Epilogue, GroupNorm, HeadNorm, LayerNorm, Mask, Out, Rope};
+pub use weights::{Conv, Linear, Norm, Table};
+
+pub(crate) use weights::Parts;
+
+use crate::Result;
+
+/// What the matrix products compute in. Sums, norms and the residual stream stay in f32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// f32 operands: the reference's numbers.
+    #[default]
+    F32,
+    /// bf16 operands, f32 sums: faster where the processor has it, within the reference's own bf16 error.
+    Bf16,
+}
+
+/// A backend, shared by everything that one model loads and runs.
+#[derive(Clone)]
+pub struct Ops(Arc<Backend>);
+
+enum Backend {
+    Candle(candle::Candle),
+    Meta(meta::Meta),
+}
+
+macro_rules! dispatch {
+    ($self:ident, $b:ident => $call:expr) => {
+        match &*$self.0 {
+            Backend::Candle($b) => $call,
+            Backend::Meta($b) => $call,
+        }
+    };
+}
+
+impl Ops {
+    /// candle's operators on `device`.
+    pub fn candle(device: Device, precision: Precision) -> Self {
+        Self(Arc::new(Backend::Candle(candle::Candle::new(device, precision))))
+    }
+
+    /// No values at all: weights and activations are counted, not computed.
+    pub fn meta(precision: Precision) -> Self {
+        Self(Arc::new(Backend::Meta(meta::Meta::new(precision))))
+    }
+
+    /// The largest number of activation bytes that were alive at one time since the last [`Ops::reset_peak`].
+    /// `None` where the backend does not count them.
+    pub fn peak_bytes(&self) -> Option<usize> {
+        match &*self.0 {
+            Backend::Candle(_) => None,
+            Backend::Meta(meta) => Some(meta.peak()),
+        }
+    }
+
+    /// Starts a new peak from what is alive now.
+    pub fn reset_peak(&self) {
+        match &*self.0 {
+            Backend::Candle(_) => {}
+            Backend::Meta(meta) => meta.reset_peak(),
+        }
+    }
+
+    // ---- weights -------------------------------------------------------------------------------------------
+
+    /// Prepares a `[out, in]` matrix. With `geglu` its rows are (value, gate) halves and the product yields
+    /// `value * gelu(gate)`.
+    pub(crate) fn pack_linear(
+        &self,
+        parts: Parts,
+        bias: Option<Vec<f32>>,
+        shape: [usize; 2],
+        geglu: bool,
+    ) -> Result<Linear> {
+        dispatch!(self, b => b.pack_linear(parts, bias, shape, geglu))
+    }
+
+    /// Prepares an OIHW convolution kernel.
+    pub(crate) fn pack_conv(&self, weight: Parts, bias: Option<Vec<f32>>, shape: [usize; 4]) -> Result<Conv> {
+        dispatch!(self, b => b.pack_conv(weight, bias, shape))
+    }
+
+    /// Whether weight values are looked at at all; without it a loader need not read them.
+    pub(crate) fn wants_values(&self) -> bool {
+        !matches!(&*self.0, Backend::Meta(_))
+    }
+
+    // ---- in and out ----------------------------------------------------------------------------------------
+
+    /// An activation from row-major values (`n`, `h`, `w`, `c`).
+    pub fn upload(&self, dims: Dims, values: &[f32]) -> Result<Act> {
+        debug_assert_eq!(dims.len(), values.len());
+        dispatch!(self, b => b.upload(dims, values))
+    }
+
+    /// An activation without known values, for counting.
+    pub(crate) fn placeholder(&self, dims: Dims) -> Result<Act> {
+        match &*self.0 {
+            Backend::Meta(meta) => Ok(meta.placeholder(dims)),
+            _ => self.upload(dims, &vec![0.0; dims.len()]),
+        }
+    }
+
+    /// The values of an activation, row-major (`n`, `h`, `w`, `c`).
+    pub fn download(&self, x: &Act) -> Result<Vec<f32>> {
+        dispatch!(self, b => b.download(x))
+    }
+
+    /// An NCHW tensor as an activation.
+    pub fn from_nchw(&self, x: &Tensor) -> Result<Act> {
+        let (n, c, h, w) = x.dims4()?;
+        let values =
+            x.permute((0, 2, 3, 1))?.to_dtype(candle_core::DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+        self.upload(Dims { n, h, w, c }, &values)
+    }
+
+    /// An activation as an NCHW f32 tensor on the CPU.
+    pub fn to_nchw(&self, x: &Act) -> Result<Tensor> {
+        let Dims { n, h, w, c } = x.dims();
+        let nhwc = Tensor::from_vec(self.download(x)?, (n, h, w, c), &Device::Cpu)?;
+        Ok(nhwc.permute((0, 3, 1, 2))?.contiguous()?)
+    }
+
+    /// An `[n, tokens, c]` tensor as an activation.
+    pub fn from_tokens(&self, x: &Tensor) -> Result<Act> {
+        let (n, t, c) = x.dims3()?;
+        let values = x.to_dtype(candle_core::DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+        self.upload(Dims::tokens(n, t, c), &values)
+    }
+
+    /// An activation as an `[n, tokens, c]` f32 tensor on the CPU.
+    pub fn to_tokens(&self, x: &Act) -> Result<Tensor> {
+        let d = x.dims();
+        Ok(Tensor::from_vec(self.download(x)?, (d.n, d.positions(), d.c), &Device::Cpu)?)
+    }
+
+    // ---- operators -----------------------------------------------------------------------------------------
+
+    /// `x · Wᵀ + b` on every position, then the epilogue.
+    pub fn linear(&self, linear: &Linear, x: &Act, epilogue: Epilogue<'_>) -> Result<Act> {
+        dispatch!(self, b => b.linear(linear, x, epilogue))
+    }
+
+    /// A convolution over one activation, or over two side by side in their channels.
+    pub fn conv(&self, conv: &Conv, x: &[&Act], shape: ConvShape, epilogue: Epilogue<'_>) -> Result<Act> {
+        dispatch!(self, b => b.conv(conv, x, shape, epilogue))
+    }
+
+    /// Scaled dot-product attention over columns of activations.
+    pub fn attention(&self, attention: Attention<'_>) -> Result<Act> {
+        dispatch!(self, b => b.attention(attention))
+    }
+
+    /// Group normalisation of one activation, or of two side by side in their channels.
+    pub fn group_norm(&self, x: &[&Act], norm: &Norm, how: GroupNorm) -> Result<Act> {
+        dispatch!(self, b => b.group_norm(x, norm, how))
+    }
+
+    /// Layer normalisation over channels, optionally modulated per sample: `y · (1 + scale) + shift`.
+    pub fn layer_norm(&self, x: &Act, how: LayerNorm<'_>) -> Result<Act> {
+        dispatch!(self, b => b.layer_norm(x, how))
+    }
+
+    /// Root-mean-square normalisation over channels.
+    pub fn rms_norm(&self, x: &Act, norm: &Norm, eps: f32, out: Out) -> Result<Act> {
+        dispatch!(self, b => b.rms_norm(x, norm, eps, out))
+    }
+
+    /// Normalises and rotates heads in place, in some columns of an activation.
+    pub fn head_norm(&self, x: &mut Act, how: HeadNorm<'_>) -> Result<()> {
+        dispatch!(self, b => b.head_norm(x, how))
+    }
+
+    /// `activation(x)`.
+    pub fn activate(&self, x: &Act, activation: Activation, out: Out) -> Result<Act> {
+        dispatch!(self, b => b.activate(x, activation, out))
+    }
+
+    /// `a + scale · b`.
+    pub fn add(&self, a: &Act, b: &Act, scale: f32) -> Result<Act> {
+        dispatch!(self, k => k.add(a, b, scale))
+    }
+
+    /// `a · b`, value by value.
+    pub fn mul(&self, a: &Act, b: &Act, out: Out) -> Result<Act> {
+        dispatch!(self, k => k.mul(a, b, out))
+    }
+
+    /// Activations side by side in their channels.
+    pub fn concat_channels(&self, x: &[&Act]) -> Result<Act> {
+        dispatch!(self, b => b.concat_channels(x))
+    }
+
+    /// Sequences one after the other, sample by sample.
+    pub fn concat_tokens(&self, x: &[&Act]) -> Result<Act> {
+        dispatch!(self, b => b.concat_tokens(x))
+    }
+
+    /// Positions `start..start + len` of every sample, some columns of them.
+    pub fn slice(&self, x: Cols<'_>, start: usize, len: usize) -> Result<Act> {
+        dispatch!(self, b => b.slice(x, start, len))
+    }
+
+    /// Nearest-neighbour resize.
+    pub fn resize_nearest(&self, x: &Act, h: usize, w: usize) -> Result<Act> {
+        dispatch!(self, b => b.resize_nearest(x, h, w))
+    }
+
+    /// Squares of `factor` positions as channels, channel-major: PyTorch's `pixel_shuffle` and its inverse.
+    pub fn pixel_shuffle(&self, x: &Act, factor: usize) -> Result<Act> {
+        dispatch!(self, b => b.pixel_shuffle(x, factor))
+    }
+}

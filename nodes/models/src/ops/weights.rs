@@ -1,0 +1,125 @@
+//! Prepared weights: what a backend made of a file's tensors.
+
+use super::candle;
+use crate::source::{Stored, Values};
+
+/// A matrix, its bias, and whether a GEGLU follows.
+pub struct Linear {
+    /// Channels in.
+    pub input: usize,
+    /// Channels of the product, before a GEGLU halves them.
+    pub output: usize,
+    /// Whether the product's halves are (value, gate).
+    pub geglu: bool,
+    pub(crate) bytes: usize,
+    pub(crate) data: LinearData,
+}
+
+pub(crate) enum LinearData {
+    Candle(candle::Weight),
+    Meta,
+}
+
+impl Linear {
+    /// Channels of the result.
+    pub fn result(&self) -> usize {
+        if self.geglu { self.output / 2 } else { self.output }
+    }
+
+    /// Bytes it holds.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// A convolution kernel and its bias.
+pub struct Conv {
+    /// Channels in.
+    pub input: usize,
+    /// Channels out.
+    pub output: usize,
+    /// Height and width of the kernel.
+    pub kernel: [usize; 2],
+    pub(crate) bytes: usize,
+    pub(crate) data: ConvData,
+}
+
+pub(crate) enum ConvData {
+    Candle(candle::Weight),
+    Meta,
+}
+
+impl Conv {
+    /// Bytes it holds.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// Gain and bias of a normalisation, in f32.
+#[derive(Debug, Clone)]
+pub struct Norm {
+    /// One factor a channel.
+    pub weight: Vec<f32>,
+    /// One offset a channel.
+    pub bias: Option<Vec<f32>>,
+}
+
+impl Norm {
+    /// Bytes it holds.
+    pub fn bytes(&self) -> usize {
+        4 * (self.weight.len() + self.bias.as_ref().map_or(0, Vec::len))
+    }
+}
+
+/// Rows that are looked up, such as token embeddings, kept in the type of the file.
+pub struct Table {
+    /// Number of rows.
+    pub rows: usize,
+    /// Values a row.
+    pub width: usize,
+    pub(crate) values: Option<Values>,
+    pub(crate) bytes: usize,
+}
+
+impl Table {
+    /// Bytes it holds.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Appends row `index` to `out`; `false` where there is no such row.
+    pub fn append(&self, index: usize, out: &mut Vec<f32>) -> bool {
+        if index >= self.rows {
+            return false;
+        }
+        let range = index * self.width..(index + 1) * self.width;
+        match &self.values {
+            Some(Values::F32(v)) => out.extend_from_slice(&v[range]),
+            Some(Values::F16(v)) => out.extend(v[range].iter().map(|x| x.to_f32())),
+            Some(Values::Bf16(v)) => out.extend(v[range].iter().map(|x| x.to_f32())),
+            None => out.resize(out.len() + self.width, 0.0),
+        }
+        true
+    }
+}
+
+/// A weight on its way into packed form: one or several tensors, stacked in their first dimension.
+pub(crate) struct Parts {
+    /// The type the first tensor is stored in, which decides the type of the whole.
+    pub(crate) stored: Stored,
+    /// The tensors' values; none where the backend only counts.
+    pub(crate) values: Vec<Values>,
+}
+
+impl Parts {
+    /// All values, widened.
+    pub(crate) fn into_f32(self) -> Vec<f32> {
+        let mut parts = self.values.into_iter();
+        let mut all = parts.next().map(Values::into_f32).unwrap_or_default();
+        for part in parts {
+            all.extend(part.into_f32());
+        }
+        all
+    }
+}

@@ -1,0 +1,366 @@
+//! Building a model's prepared weights from a [`Source`], one tensor at a time.
+
+use std::{cell::RefCell, collections::HashMap, ops::ControlFlow, rc::Rc, sync::Arc};
+
+use crate::{
+    Error, Result,
+    ops::{Conv, Linear, Norm, Ops, Parts, Table},
+    source::{Info, Source, Stored, Values, require},
+};
+
+/// A prepared weight, shared between a model and the patched views of it.
+#[derive(Clone)]
+enum Prepared {
+    Linear(Arc<Linear>),
+    Conv(Arc<Conv>),
+    Norm(Arc<Norm>),
+    Table(Arc<Table>),
+}
+
+impl Prepared {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Linear(x) => x.bytes(),
+            Self::Conv(x) => x.bytes(),
+            Self::Norm(x) => x.bytes(),
+            Self::Table(x) => x.bytes(),
+        }
+    }
+}
+
+/// Every prepared weight of a model by the name of its (first) tensor: what a patched view of it shares.
+#[derive(Default)]
+pub struct Params {
+    by_name: HashMap<String, (u64, Prepared)>,
+    own: usize,
+    shared: usize,
+}
+
+impl Params {
+    /// Bytes of the weights that this model brought into memory.
+    pub fn own_bytes(&self) -> usize {
+        self.own
+    }
+
+    /// Bytes of the weights that it shares with the model it was loaded over.
+    pub fn shared_bytes(&self) -> usize {
+        self.shared
+    }
+
+    /// Bytes of both.
+    pub fn bytes(&self) -> usize {
+        self.own + self.shared
+    }
+}
+
+/// Told the bytes loaded so far before each weight; may stop the load.
+pub type Progress<'a> = dyn FnMut(usize) -> ControlFlow<()> + 'a;
+
+/// What a load may be given besides its source.
+#[derive(Default)]
+pub struct LoadOptions<'a> {
+    /// The weights of the model that the source is a patched view of: those that the view leaves alone are shared.
+    pub base: Option<&'a Params>,
+    /// Told how far the load is.
+    pub progress: Option<&'a mut Progress<'a>>,
+}
+
+struct State<'a> {
+    options: LoadOptions<'a>,
+    params: Params,
+}
+
+/// Reads weights under a path of names. Cheap to nest: [`Loader::at`] goes one name deeper.
+pub(crate) struct Loader<'a> {
+    ops: &'a Ops,
+    source: &'a dyn Source,
+    what: &'static str,
+    path: String,
+    state: Rc<RefCell<State<'a>>>,
+}
+
+/// Runs `build` with a loader; returns what it built together with the weights it asked for.
+pub(crate) fn load<'a, M>(
+    ops: &'a Ops,
+    source: &'a dyn Source,
+    what: &'static str,
+    options: LoadOptions<'a>,
+    build: impl FnOnce(&Loader<'a>) -> Result<M>,
+) -> Result<(M, Params)> {
+    let state = Rc::new(RefCell::new(State { options, params: Params::default() }));
+    let model = build(&Loader { ops, source, what, path: String::new(), state: state.clone() })?;
+    let params = std::mem::take(&mut state.borrow_mut().params);
+    Ok((model, params))
+}
+
+impl<'a> Loader<'a> {
+    /// A loader for the names below `name`.
+    pub(crate) fn at(&self, name: impl std::fmt::Display) -> Self {
+        let path = if self.path.is_empty() { name.to_string() } else { format!("{}.{name}", self.path) };
+        Self { path, ops: self.ops, source: self.source, what: self.what, state: self.state.clone() }
+    }
+
+    /// Full name of a tensor.
+    pub(crate) fn name(&self, name: &str) -> String {
+        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
+    }
+
+    /// Whether there is such a tensor.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.source.info(&self.name(name)).is_some()
+    }
+
+    /// Shape of a tensor that must be there.
+    pub(crate) fn shape(&self, name: &str) -> Result<Vec<usize>> {
+        Ok(self.info(&self.name(name))?.shape)
+    }
+
+    /// How many blocks there are: the first `n` for which `template` with `n` is not in the file.
+    pub(crate) fn count(&self, template: impl Fn(usize) -> String) -> usize {
+        (0..).take_while(|&i| self.has(&template(i))).count()
+    }
+
+    fn info(&self, full: &str) -> Result<Info> {
+        require(self.source, self.what, full)
+    }
+
+    fn read(&self, full: &str) -> Result<Values> {
+        let state = &mut *self.state.borrow_mut();
+        let done = state.params.own;
+        if let Some(progress) = state.options.progress.as_mut() {
+            if progress(done).is_break() {
+                return Err(Error::Cancelled);
+            }
+        }
+        self.source.read(full)
+    }
+
+    /// The weight registered under the name of its first tensor: shared with the base where the source leaves
+    /// all of its tensors alone, else made now.
+    fn prepared(&self, tensors: &[String], make: impl FnOnce() -> Result<Prepared>) -> Result<Prepared> {
+        let revision = tensors.iter().fold(0, |r: u64, t| r.rotate_left(7) ^ self.source.revision(t));
+        let shared = {
+            let state = self.state.borrow();
+            state
+                .options
+                .base
+                .and_then(|b| b.by_name.get(&tensors[0]))
+                .filter(|(r, _)| *r == revision)
+                .map(|(_, p)| p.clone())
+        };
+        let is_shared = shared.is_some();
+        let prepared = match shared {
+            Some(prepared) => prepared,
+            None => make()?,
+        };
+        let params = &mut self.state.borrow_mut().params;
+        *(if is_shared { &mut params.shared } else { &mut params.own }) += prepared.bytes();
+        params.by_name.insert(tensors[0].clone(), (revision, prepared.clone()));
+        Ok(prepared)
+    }
+
+    /// Values of an f32 vector or small tensor, whatever its stored type.
+    pub(crate) fn values(&self, name: &str) -> Result<Vec<f32>> {
+        let full = self.name(name);
+        let info = self.info(&full)?;
+        if self.ops.wants_values() {
+            Ok(self.read(&full)?.into_f32())
+        } else {
+            Ok(vec![0.0; info.shape.iter().product()])
+        }
+    }
+
+    fn vector_of(&self, full: &str, len: usize) -> Result<Vec<f32>> {
+        let info = self.info(full)?;
+        if info.shape != [len] {
+            return Err(Error::Shape {
+                name: full.to_owned(),
+                found: info.shape,
+                expected: format!("[{len}]"),
+            });
+        }
+        if self.ops.wants_values() { Ok(self.read(full)?.into_f32()) } else { Ok(vec![0.0; len]) }
+    }
+
+    fn parts(&self, tensors: &[String], stored: Stored) -> Result<Parts> {
+        let mut values = Vec::new();
+        if self.ops.wants_values() {
+            for t in tensors {
+                values.push(self.read(t)?);
+            }
+        }
+        Ok(Parts { stored, values })
+    }
+
+    /// A matrix `NAME.weight` with `NAME.bias` where there is one.
+    pub(crate) fn linear(&self, name: &str) -> Result<Arc<Linear>> {
+        self.linear_from(&[self.key(name, "weight")], &[self.key(name, "bias")], false)
+    }
+
+    /// As [`Loader::linear`], with rows in (value, gate) halves.
+    pub(crate) fn geglu(&self, name: &str) -> Result<Arc<Linear>> {
+        self.linear_from(&[self.key(name, "weight")], &[self.key(name, "bias")], true)
+    }
+
+    /// Several matrices of the same input as one product.
+    pub(crate) fn fused(&self, names: &[&str]) -> Result<Arc<Linear>> {
+        let weights: Vec<String> = names.iter().map(|n| self.key(n, "weight")).collect();
+        let biases: Vec<String> = names.iter().map(|n| self.key(n, "bias")).collect();
+        self.linear_from(&weights, &biases, false)
+    }
+
+    fn key(&self, name: &str, kind: &str) -> String {
+        if name.is_empty() { self.name(kind) } else { self.name(&format!("{name}.{kind}")) }
+    }
+
+    /// A matrix from tensors by their full names.
+    pub(crate) fn linear_from(
+        &self,
+        weights: &[String],
+        biases: &[String],
+        geglu: bool,
+    ) -> Result<Arc<Linear>> {
+        let first = self.info(&weights[0])?;
+        let input: usize = first.shape.iter().skip(1).product();
+        let mut rows = Vec::with_capacity(weights.len());
+        for name in weights {
+            let shape = self.info(name)?.shape;
+            // A 1×1 convolution is a matrix product on every position.
+            let fits = matches!(shape.as_slice(), [_, i] | [_, i, 1] | [_, i, 1, 1] if *i == input);
+            if !fits || (geglu && shape[0] % 2 != 0) {
+                return Err(Error::Shape {
+                    name: name.clone(),
+                    found: shape,
+                    expected: format!("[out, {input}]"),
+                });
+            }
+            rows.push(shape[0]);
+        }
+        let has_bias = biases.iter().any(|b| self.source.info(b).is_some());
+        let mut tensors = weights.to_vec();
+        if has_bias {
+            tensors.extend(biases.iter().filter(|b| self.source.info(b).is_some()).cloned());
+        }
+        let make = || {
+            let bias = if has_bias {
+                let mut all = Vec::new();
+                for (name, &rows) in biases.iter().zip(&rows) {
+                    // Some fused projections have a bias on queries and values only.
+                    match self.source.info(name) {
+                        Some(_) => all.extend(self.vector_of(name, rows)?),
+                        None => all.resize(all.len() + rows, 0.0),
+                    }
+                }
+                Some(all)
+            } else {
+                None
+            };
+            let parts = self.parts(weights, first.stored)?;
+            Ok(Prepared::Linear(Arc::new(self.ops.pack_linear(
+                parts,
+                bias,
+                [rows.iter().sum(), input],
+                geglu,
+            )?)))
+        };
+        match self.prepared(&tensors, make)? {
+            Prepared::Linear(x) => Ok(x),
+            _ => Err(self.twice(&tensors[0])),
+        }
+    }
+
+    /// A matrix stored `[in, out]`, as `x · W` has it, without a bias.
+    pub(crate) fn linear_transposed(&self, name: &str) -> Result<Arc<Linear>> {
+        let full = self.name(name);
+        let info = self.info(&full)?;
+        let &[input, output] = info.shape.as_slice() else {
+            return Err(Error::Shape { name: full, found: info.shape, expected: "[in, out]".into() });
+        };
+        let make = || {
+            let mut parts = self.parts(std::slice::from_ref(&full), info.stored)?;
+            parts.values = parts.values.into_iter().map(|v| v.transposed(input, output)).collect();
+            Ok(Prepared::Linear(Arc::new(self.ops.pack_linear(parts, None, [output, input], false)?)))
+        };
+        match self.prepared(std::slice::from_ref(&full), make)? {
+            Prepared::Linear(x) => Ok(x),
+            _ => Err(self.twice(&full)),
+        }
+    }
+
+    /// A convolution `NAME.weight` with `NAME.bias` where there is one.
+    pub(crate) fn conv(&self, name: &str) -> Result<Arc<Conv>> {
+        let (weight, bias) = (self.key(name, "weight"), self.key(name, "bias"));
+        let info = self.info(&weight)?;
+        let &[o, i, kh, kw] = info.shape.as_slice() else {
+            return Err(Error::Shape {
+                name: weight,
+                found: info.shape,
+                expected: "[out, in, height, width]".into(),
+            });
+        };
+        let mut tensors = vec![weight];
+        if self.source.info(&bias).is_some() {
+            tensors.push(bias);
+        }
+        let make = || {
+            let bias = tensors.get(1).map(|b| self.vector_of(b, o)).transpose()?;
+            let parts = self.parts(&tensors[..1], info.stored)?;
+            Ok(Prepared::Conv(Arc::new(self.ops.pack_conv(parts, bias, [o, i, kh, kw])?)))
+        };
+        match self.prepared(&tensors, make)? {
+            Prepared::Conv(x) => Ok(x),
+            _ => Err(self.twice(&tensors[0])),
+        }
+    }
+
+    /// A normalisation's `NAME.weight` and, where there is one, `NAME.bias`.
+    pub(crate) fn norm(&self, name: &str) -> Result<Arc<Norm>> {
+        self.norm_from(self.key(name, "weight"), Some(self.key(name, "bias")))
+    }
+
+    /// A normalisation's gain by its own name.
+    pub(crate) fn gain(&self, name: &str) -> Result<Arc<Norm>> {
+        self.norm_from(self.name(name), None)
+    }
+
+    fn norm_from(&self, weight: String, bias: Option<String>) -> Result<Arc<Norm>> {
+        let mut tensors = vec![weight];
+        tensors.extend(bias.filter(|b| self.source.info(b).is_some()));
+        let len = self.info(&tensors[0])?.shape.iter().product();
+        let make = || {
+            let weight = self.vector_of(&tensors[0], len)?;
+            let bias = tensors.get(1).map(|b| self.vector_of(b, len)).transpose()?;
+            Ok(Prepared::Norm(Arc::new(Norm { weight, bias })))
+        };
+        match self.prepared(&tensors, make)? {
+            Prepared::Norm(x) => Ok(x),
+            _ => Err(self.twice(&tensors[0])),
+        }
+    }
+
+    /// A table of rows to look up.
+    pub(crate) fn table(&self, name: &str) -> Result<Arc<Table>> {
+        let full = self.name(name);
+        let info = self.info(&full)?;
+        let &[rows, width] = info.shape.as_slice() else {
+            return Err(Error::Shape { name: full, found: info.shape, expected: "[rows, width]".into() });
+        };
+        let make = || {
+            let values = if self.ops.wants_values() { Some(self.read(&full)?) } else { None };
+            Ok(Prepared::Table(Arc::new(Table {
+                rows,
+                width,
+                values,
+                bytes: rows * width * info.stored.size(),
+            })))
+        };
+        match self.prepared(std::slice::from_ref(&full), make)? {
+            Prepared::Table(x) => Ok(x),
+            _ => Err(self.twice(&full)),
+        }
+    }
+
+    fn twice(&self, name: &str) -> Error {
+        Error::Shape { name: name.to_owned(), found: Vec::new(), expected: "one use a tensor".into() }
+    }
+}

@@ -1,0 +1,74 @@
+//! The UNet families.
+
+use std::path::Path;
+
+use candle_core::Tensor;
+use ebb_models::LoadOptions;
+use ebb_models::denoiser::{Denoiser, Input, Session};
+use ebb_models::ops::Ops;
+use ebb_models::unet::Unet;
+use ebb_models::vae::Vae;
+
+use super::BOUND;
+use super::manifest::{Kit, backends, record};
+use crate::support::{AnyResult, Family, Report, relative_difference, values};
+
+pub(crate) const SD1: Family = Family {
+    name: "models/sd1",
+    files: &["models/sd1/manifest.json", "models/sd1/io.safetensors"],
+    check: |folder, report| check(folder, "sd1", report),
+};
+pub(crate) const SD1_INPAINT: Family = Family {
+    name: "models/sd1-inpaint-unet",
+    files: &["models/sd1-inpaint-unet/manifest.json", "models/sd1-inpaint-unet/io.safetensors"],
+    check: |folder, report| check(folder, "sd1-inpaint-unet", report),
+};
+pub(crate) const SD2: Family = Family {
+    name: "models/sd2",
+    files: &["models/sd2/manifest.json", "models/sd2/io.safetensors"],
+    check: |folder, report| check(folder, "sd2", report),
+};
+pub(crate) const SDXL: Family = Family {
+    name: "models/sdxl",
+    files: &["models/sdxl/manifest.json", "models/sdxl/io.safetensors"],
+    check: |folder, report| check(folder, "sdxl", report),
+};
+
+fn check(folder: &Path, family: &str, report: &mut Report) -> AnyResult {
+    let kit = Kit::open(folder, family)?;
+    for (backend, ops) in backends() {
+        record(report, backend, "output", unet(&kit, &ops), BOUND);
+        if kit.io.contains_key("vae_latent") {
+            let vae = Vae::load(&ops, &kit.source("first_stage_model.")?, LoadOptions::default())?;
+            record(report, backend, "vae_decoded", decode(&kit, &vae), BOUND);
+            record(report, backend, "vae_encoded", encode(&kit, &vae), BOUND);
+        }
+    }
+    Ok(())
+}
+
+fn unet(kit: &Kit, ops: &Ops) -> AnyResult<f64> {
+    let unet = Unet::load(ops, &kit.source("model.diffusion_model.")?, LoadOptions::default())?;
+    relative_difference(&denoise(kit, &unet)?, kit.input("output")?)
+}
+
+pub(super) fn denoise(kit: &Kit, model: &dyn Denoiser) -> AnyResult<Tensor> {
+    let timesteps = values(kit.input("timestep")?)?;
+    let input = Input {
+        x: kit.input("x")?,
+        timesteps: &timesteps,
+        context: kit.input("context")?,
+        y: kit.io.get("y"),
+        guidance: None,
+        control: None,
+    };
+    Ok(model.denoise(&mut Session::new(), input)?)
+}
+
+fn decode(kit: &Kit, vae: &Vae) -> AnyResult<f64> {
+    relative_difference(&vae.decode(kit.input("vae_latent")?)?, kit.input("vae_decoded")?)
+}
+
+fn encode(kit: &Kit, vae: &Vae) -> AnyResult<f64> {
+    relative_difference(&vae.encode(kit.input("vae_image")?)?, kit.input("vae_encoded")?)
+}
