@@ -7,10 +7,19 @@ mod support;
 
 use std::process::ExitCode;
 
+use families::networks;
 use support::Family;
 
 /// What is compared. A family's module is added here and leaves [`UNSUPPORTED`].
-const FAMILIES: &[Family] = &[families::rng::FAMILY, families::schedules::FAMILY, families::samplers::FAMILY];
+const FAMILIES: &[Family] = &[
+    families::rng::FAMILY,
+    families::schedules::FAMILY,
+    families::samplers::FAMILY,
+    networks::sd::SD1,
+    networks::sd::SD1_INPAINT,
+    networks::sd::SD2,
+    networks::sd::SDXL,
+];
 
 /// Files of the reference kit that nothing here can compute yet.
 const UNSUPPORTED: &[&str] = &["math/images", "math/tokens"];

@@ -7,7 +7,7 @@ use candle_core::Tensor;
 use ebb_models::ops::{Ops, Precision};
 use ebb_models::source::{Prefixed, Stored};
 
-use crate::support::synth::Synth;
+use super::synth::Synth;
 use crate::support::{AnyResult, Report, tensors};
 
 /// What `manifest.json` says of a family, and the tensors of `io.safetensors`.

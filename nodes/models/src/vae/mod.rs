@@ -51,7 +51,9 @@ impl Vae {
             let latent_channels = match (&encoder, &decoder) {
                 (_, Some(d)) => d.input.input,
                 (Some(e), None) => e.output.output / 2,
-                (None, None) => return Err(Error::MissingTensor { what: "VAE", name: w.name("decoder.conv_in.weight") }),
+                (None, None) => {
+                    return Err(Error::MissingTensor { what: "VAE", name: w.name("decoder.conv_in.weight") });
+                }
             };
             Ok(Self { ops: ops.clone(), encoder, decoder, latent_channels, params: Params::default() })
         })?;
@@ -106,7 +108,12 @@ impl Vae {
         if c == channels {
             return Ok(());
         }
-        Err(Error::Input { model: "VAE", input, found: format!("{c} channels"), expected: channels.to_string() })
+        Err(Error::Input {
+            model: "VAE",
+            input,
+            found: format!("{c} channels"),
+            expected: channels.to_string(),
+        })
     }
 }
 
@@ -124,7 +131,9 @@ impl Encoder {
         let levels = w.count(|i| format!("down.{i}.block.0.norm1.weight"));
         Ok(Self {
             input: w.conv("conv_in")?,
-            levels: (0..levels).map(|i| Level::load(&w.at(format!("down.{i}")), "downsample")).collect::<Result<_>>()?,
+            levels: (0..levels)
+                .map(|i| Level::load(&w.at(format!("down.{i}")), "downsample"))
+                .collect::<Result<_>>()?,
             middle: Middle::load(&w.at("mid"))?,
             norm: w.norm("norm_out")?,
             output: w.conv("conv_out")?,
@@ -158,7 +167,10 @@ impl Decoder {
             input: w.conv("conv_in")?,
             middle: Middle::load(&w.at("mid"))?,
             // The coarsest level has the highest number and comes first.
-            levels: (0..levels).rev().map(|i| Level::load(&w.at(format!("up.{i}")), "upsample")).collect::<Result<_>>()?,
+            levels: (0..levels)
+                .rev()
+                .map(|i| Level::load(&w.at(format!("up.{i}")), "upsample"))
+                .collect::<Result<_>>()?,
             norm: w.norm("norm_out")?,
             output: w.conv("conv_out")?,
         })

@@ -34,8 +34,10 @@ impl Source for Synth {
     }
 
     fn read(&self, name: &str) -> Result<Values> {
-        let shape =
-            self.tensors.get(name).ok_or_else(|| Error::MissingTensor { what: "synth", name: name.to_owned() })?;
+        let shape = self
+            .tensors
+            .get(name)
+            .ok_or_else(|| Error::MissingTensor { what: "synth", name: name.to_owned() })?;
         let values = tensor(name, shape);
         Ok(match self.stored {
             Stored::F32 => Values::F32(values),
@@ -48,7 +50,8 @@ impl Source for Synth {
 /// Values of the tensor `name`, row-major.
 pub(crate) fn tensor(name: &str, shape: &[usize]) -> Vec<f32> {
     const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
-    let seed = name.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01B3));
+    let seed =
+        name.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01B3));
     let (offset, scale) = offset_scale(name, shape);
     (0..shape.iter().product::<usize>() as u64)
         .map(|i| {
@@ -63,7 +66,8 @@ pub(crate) fn tensor(name: &str, shape: &[usize]) -> Vec<f32> {
 }
 
 fn offset_scale(name: &str, shape: &[usize]) -> (f32, f32) {
-    let embeddings = ["token_embedding", "position_embedding", "positional_embedding", "shared.weight", "pos_embed"];
+    let embeddings =
+        ["token_embedding", "position_embedding", "positional_embedding", "shared.weight", "pos_embed"];
     let matrix = [".weight", "_weight", "_proj", "_projection"];
     if embeddings.iter().any(|n| name.contains(n)) {
         (0.0, 0.05)
