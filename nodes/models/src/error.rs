@@ -39,6 +39,9 @@ pub enum Error {
     /// Reading the file failed.
     #[error(transparent)]
     Read(#[from] ebb_weights::WeightError),
+    /// A kernel refused its sizes, or memory ran out.
+    #[error(transparent)]
+    Kernel(#[from] ebb_kernels::KernelError),
     /// The tensor library refused an operation.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

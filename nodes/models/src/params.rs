@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::HashMap, ops::ControlFlow, rc::Rc, sync::A
 
 use crate::{
     Error, Result,
-    ops::{Conv, Linear, Norm, Ops, Parts, Table},
+    ops::{Activation, Conv, Linear, Norm, Ops, Parts, Table},
     source::{Info, Source, Stored, Values, require},
 };
 
@@ -194,19 +194,19 @@ impl<'a> Loader<'a> {
 
     /// A matrix `NAME.weight` with `NAME.bias` where there is one.
     pub(crate) fn linear(&self, name: &str) -> Result<Arc<Linear>> {
-        self.linear_from(&[self.key(name, "weight")], &[self.key(name, "bias")], false)
+        self.linear_from(&[self.key(name, "weight")], &[self.key(name, "bias")], None)
     }
 
     /// As [`Loader::linear`], with rows in (value, gate) halves.
     pub(crate) fn geglu(&self, name: &str) -> Result<Arc<Linear>> {
-        self.linear_from(&[self.key(name, "weight")], &[self.key(name, "bias")], true)
+        self.linear_from(&[self.key(name, "weight")], &[self.key(name, "bias")], Some(Activation::Gelu))
     }
 
     /// Several matrices of the same input as one product.
     pub(crate) fn fused(&self, names: &[&str]) -> Result<Arc<Linear>> {
         let weights: Vec<String> = names.iter().map(|n| self.key(n, "weight")).collect();
         let biases: Vec<String> = names.iter().map(|n| self.key(n, "bias")).collect();
-        self.linear_from(&weights, &biases, false)
+        self.linear_from(&weights, &biases, None)
     }
 
     fn key(&self, name: &str, kind: &str) -> String {
@@ -227,7 +227,7 @@ impl<'a> Loader<'a> {
             let shape = self.info(name)?.shape;
             // A 1×1 convolution is a matrix product on every position.
             let fits = matches!(shape.as_slice(), [_, i] | [_, i, 1] | [_, i, 1, 1] if *i == input);
-            if !fits || (geglu && shape[0] % 2 != 0) {
+            if !fits || (glu.is_some() && shape[0] % 2 != 0) {
                 return Err(Error::Shape {
                     name: name.clone(),
                     found: shape,
@@ -279,7 +279,7 @@ impl<'a> Loader<'a> {
         let make = || {
             let mut parts = self.parts(std::slice::from_ref(&full), info.stored)?;
             parts.values = parts.values.into_iter().map(|v| v.transposed(input, output)).collect();
-            Ok(Prepared::Linear(Arc::new(self.ops.pack_linear(parts, None, [output, input], false)?)))
+            Ok(Prepared::Linear(Arc::new(self.ops.pack_linear(parts, None, [output, input], None)?)))
         };
         match self.prepared(std::slice::from_ref(&full), make)? {
             Prepared::Linear(x) => Ok(x),

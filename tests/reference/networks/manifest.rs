@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::Tensor;
+use ebb_kernels::{Kernels, Pool, Threads};
 use ebb_models::ops::{Ops, Precision};
 use ebb_models::source::{Prefixed, Stored};
 
@@ -45,8 +46,12 @@ impl Kit {
 }
 
 /// Backends that every network is compared on.
-pub(crate) fn backends() -> Vec<(&'static str, Ops)> {
-    vec![("candle", Ops::candle(candle_core::Device::Cpu, Precision::F32))]
+pub(crate) fn backends() -> AnyResult<Vec<(&'static str, Ops)>> {
+    let kernels = Kernels::new(Threads::new(0)?, Pool::new())?;
+    Ok(vec![
+        ("kernels", Ops::cpu(kernels, Precision::F32)),
+        ("candle", Ops::candle(candle_core::Device::Cpu, Precision::F32)),
+    ])
 }
 
 /// Records one result of one backend.

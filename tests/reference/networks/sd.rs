@@ -36,7 +36,7 @@ pub(crate) const SDXL: Family = Family {
 
 fn check(folder: &Path, family: &str, report: &mut Report) -> AnyResult {
     let kit = Kit::open(folder, family)?;
-    for (backend, ops) in backends() {
+    for (backend, ops) in backends()? {
         record(report, backend, "output", unet(&kit, &ops), BOUND);
         if kit.io.contains_key("vae_latent") {
             let vae = Vae::load(&ops, &kit.source("first_stage_model.")?, LoadOptions::default())?;

@@ -54,6 +54,7 @@ pub struct Act {
 }
 
 pub(crate) enum Data {
+    Cpu(ebb_kernels::Buf),
     Candle(candle::Values),
     Meta(meta::Block),
 }

@@ -8,9 +8,10 @@ use candle_core::{D, DType, Device, Tensor};
 use super::{
     Act, Activation, Attention, Cols, Conv, ConvShape, Data, Dims, Epilogue, GroupNorm, HeadNorm, LayerNorm,
     Linear, Norm, Out, Parts, Precision,
+    cpu::foreign,
     weights::{ConvData, LinearData},
 };
-use crate::{Error, Result};
+use crate::Result;
 
 pub(crate) type Values = Tensor;
 
@@ -57,10 +58,10 @@ impl Candle {
         parts: Parts,
         bias: Option<Vec<f32>>,
         [output, input]: [usize; 2],
-        geglu: bool,
+        glu: Option<Activation>,
     ) -> Result<Linear> {
         let (weight, bytes) = self.weight(parts, bias, &[output, input])?;
-        Ok(Linear { input, output, geglu, bytes, data: LinearData::Candle(weight) })
+        Ok(Linear { input, output, glu, bytes, data: LinearData::Candle(weight) })
     }
 
     pub(super) fn pack_conv(&self, weight: Parts, bias: Option<Vec<f32>>, shape: [usize; 4]) -> Result<Conv> {
@@ -109,7 +110,7 @@ impl Candle {
         if let Some(bias) = &w.bias {
             y = y.broadcast_add(bias)?;
         }
-        if linear.geglu {
+        if let Some(gate) = linear.glu {
             let half = linear.output / 2;
             y = (y.narrow(D::Minus1, 0, half)?.contiguous()?
                 * y.narrow(D::Minus1, half, half)?.contiguous()?.gelu_erf()?)?;
@@ -256,10 +257,6 @@ impl Candle {
         self.act(a.dims, (stream(tensor(a)?)? + (stream(tensor(b)?)? * f64::from(scale))?)?)
     }
 
-    pub(super) fn mul(&self, a: &Act, b: &Act, out: Out) -> Result<Act> {
-        self.stored(a.dims, (stream(tensor(a)?)? * stream(tensor(b)?)?)?, out)
-    }
-
     pub(super) fn concat_channels(&self, x: &[&Act]) -> Result<Act> {
         let all = side_by_side(x)?;
         let c = all.dim(D::Minus1)?;
@@ -291,10 +288,6 @@ impl Candle {
             tensor(x)?.reshape(vec![n, h, w, out, f, f])?.permute(vec![0, 1, 4, 2, 5, 3])?.contiguous()?;
         self.act(Dims { n, h: h * f, w: w * f, c: out }, y.reshape((n, h * f * w * f, out))?)
     }
-}
-
-fn foreign() -> Error {
-    Error::Candle(candle_core::Error::Msg("a weight or activation of another backend".into()))
 }
 
 fn tensor(x: &Act) -> Result<&Tensor> {

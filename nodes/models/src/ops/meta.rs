@@ -12,7 +12,9 @@ use super::{
     Linear, Norm, Out, Parts, Precision,
     weights::{ConvData, LinearData},
 };
-use crate::Result;
+use ebb_kernels::{PackedConv, PackedLinear, Storage};
+
+use crate::{Result, source::Stored};
 
 /// Bytes alive now, and the most that were.
 #[derive(Default)]
@@ -70,20 +72,29 @@ impl Meta {
         Act { dims, data: Data::Meta(self.block(dims.len() * size)) }
     }
 
+    /// What the kernels would store: never wider than the file.
+    fn storage(&self, parts: &Parts) -> Storage {
+        match (self.precision, parts.stored) {
+            (Precision::Bf16, _) | (_, Stored::Bf16) => Storage::Bf16,
+            (_, Stored::F32) => Storage::F32,
+            (_, Stored::F16) => Storage::F16,
+        }
+    }
+
     pub(super) fn pack_linear(
         &self,
         parts: Parts,
         bias: Option<Vec<f32>>,
         [output, input]: [usize; 2],
-        geglu: bool,
+        glu: Option<Activation>,
     ) -> Result<Linear> {
-        let bytes = output * input * parts.stored.size() + bias.map_or(0, |b| 4 * b.len());
-        Ok(Linear { input, output, geglu, bytes, data: LinearData::Meta })
+        let bytes = PackedLinear::bytes_for(output, input, glu.is_some(), bias.is_some(), self.storage(&parts))?;
+        Ok(Linear { input, output, glu, bytes, data: LinearData::Meta })
     }
 
     pub(super) fn pack_conv(&self, weight: Parts, bias: Option<Vec<f32>>, shape: [usize; 4]) -> Result<Conv> {
         let [output, input, kh, kw] = shape;
-        let bytes = output * input * kh * kw * weight.stored.size() + bias.map_or(0, |b| 4 * b.len());
+        let bytes = PackedConv::bytes_for(output, input, [kh, kw], bias.is_some(), self.storage(&weight))?;
         Ok(Conv { input, output, kernel: [kh, kw], bytes, data: ConvData::Meta })
     }
 
@@ -131,10 +142,6 @@ impl Meta {
 
     pub(super) fn add(&self, a: &Act, _b: &Act, _scale: f32) -> Result<Act> {
         Ok(self.act(a.dims, Out::Stream))
-    }
-
-    pub(super) fn mul(&self, a: &Act, _b: &Act, out: Out) -> Result<Act> {
-        Ok(self.act(a.dims, out))
     }
 
     pub(super) fn concat_channels(&self, x: &[&Act]) -> Result<Act> {

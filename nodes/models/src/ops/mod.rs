@@ -11,12 +11,15 @@
 mod act;
 mod args;
 mod candle;
+mod cpu;
 mod meta;
+mod rows;
 mod weights;
 
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
+use ebb_kernels::Kernels;
 
 pub(crate) use act::Data;
 pub use act::{Act, Cols, Dims};
@@ -42,6 +45,7 @@ pub enum Precision {
 pub struct Ops(Arc<Backend>);
 
 enum Backend {
+    Cpu(cpu::Cpu),
     Candle(candle::Candle),
     Meta(meta::Meta),
 }
@@ -49,6 +53,7 @@ enum Backend {
 macro_rules! dispatch {
     ($self:ident, $b:ident => $call:expr) => {
         match &*$self.0 {
+            Backend::Cpu($b) => $call,
             Backend::Candle($b) => $call,
             Backend::Meta($b) => $call,
         }
@@ -56,6 +61,11 @@ macro_rules! dispatch {
 }
 
 impl Ops {
+    /// The kernels, with what they share: workers and a pool of buffers.
+    pub fn cpu(kernels: Kernels, precision: Precision) -> Self {
+        Self(Arc::new(Backend::Cpu(cpu::Cpu::new(kernels, precision))))
+    }
+
     /// candle's operators on `device`.
     pub fn candle(device: Device, precision: Precision) -> Self {
         Self(Arc::new(Backend::Candle(candle::Candle::new(device, precision))))
@@ -70,6 +80,7 @@ impl Ops {
     /// `None` where the backend does not count them.
     pub fn peak_bytes(&self) -> Option<usize> {
         match &*self.0 {
+            Backend::Cpu(cpu) => Some(cpu.kernels().pool().stats().peak),
             Backend::Candle(_) => None,
             Backend::Meta(meta) => Some(meta.peak()),
         }
@@ -78,6 +89,7 @@ impl Ops {
     /// Starts a new peak from what is alive now.
     pub fn reset_peak(&self) {
         match &*self.0 {
+            Backend::Cpu(cpu) => cpu.kernels().pool().reset_peak(),
             Backend::Candle(_) => {}
             Backend::Meta(meta) => meta.reset_peak(),
         }
@@ -85,16 +97,16 @@ impl Ops {
 
     // ---- weights -------------------------------------------------------------------------------------------
 
-    /// Prepares a `[out, in]` matrix. With `geglu` its rows are (value, gate) halves and the product yields
-    /// `value * gelu(gate)`.
+    /// Prepares a `[out, in]` matrix. With `glu` its rows are (value, gate) halves and the product yields
+    /// `value * glu(gate)`.
     pub(crate) fn pack_linear(
         &self,
         parts: Parts,
         bias: Option<Vec<f32>>,
         shape: [usize; 2],
-        geglu: bool,
+        glu: Option<Activation>,
     ) -> Result<Linear> {
-        dispatch!(self, b => b.pack_linear(parts, bias, shape, geglu))
+        dispatch!(self, b => b.pack_linear(parts, bias, shape, glu))
     }
 
     /// Prepares an OIHW convolution kernel.
@@ -131,14 +143,20 @@ impl Ops {
     /// An NCHW tensor as an activation.
     pub fn from_nchw(&self, x: &Tensor) -> Result<Act> {
         let (n, c, h, w) = x.dims4()?;
-        let values =
-            x.permute((0, 2, 3, 1))?.to_dtype(candle_core::DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
-        self.upload(Dims { n, h, w, c }, &values)
+        let dims = Dims { n, h, w, c };
+        let x = x.to_dtype(candle_core::DType::F32)?;
+        match &*self.0 {
+            Backend::Cpu(cpu) => cpu.upload_nchw(dims, &x.flatten_all()?.to_vec1::<f32>()?),
+            _ => self.upload(dims, &x.permute((0, 2, 3, 1))?.flatten_all()?.to_vec1::<f32>()?),
+        }
     }
 
     /// An activation as an NCHW f32 tensor on the CPU.
     pub fn to_nchw(&self, x: &Act) -> Result<Tensor> {
         let Dims { n, h, w, c } = x.dims();
+        if let Backend::Cpu(cpu) = &*self.0 {
+            return Ok(Tensor::from_vec(cpu.download_nchw(x)?, (n, c, h, w), &Device::Cpu)?);
+        }
         let nhwc = Tensor::from_vec(self.download(x)?, (n, h, w, c), &Device::Cpu)?;
         Ok(nhwc.permute((0, 3, 1, 2))?.contiguous()?)
     }
@@ -201,11 +219,6 @@ impl Ops {
     /// `a + scale · b`.
     pub fn add(&self, a: &Act, b: &Act, scale: f32) -> Result<Act> {
         dispatch!(self, k => k.add(a, b, scale))
-    }
-
-    /// `a · b`, value by value.
-    pub fn mul(&self, a: &Act, b: &Act, out: Out) -> Result<Act> {
-        dispatch!(self, k => k.mul(a, b, out))
     }
 
     /// Activations side by side in their channels.

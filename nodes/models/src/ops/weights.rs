@@ -1,21 +1,22 @@
 //! Prepared weights: what a backend made of a file's tensors.
 
-use super::candle;
+use super::{Activation, candle};
 use crate::source::{Stored, Values};
 
-/// A matrix, its bias, and whether a GEGLU follows.
+/// A matrix, its bias, and whether its product is gated.
 pub struct Linear {
     /// Channels in.
     pub input: usize,
-    /// Channels of the product, before a GEGLU halves them.
+    /// Channels of the product, before a gate halves them.
     pub output: usize,
-    /// Whether the product's halves are (value, gate).
-    pub geglu: bool,
+    /// The function of the gate, where the product's halves are (value, gate).
+    pub glu: Option<Activation>,
     pub(crate) bytes: usize,
     pub(crate) data: LinearData,
 }
 
 pub(crate) enum LinearData {
+    Cpu(ebb_kernels::PackedLinear),
     Candle(candle::Weight),
     Meta,
 }
@@ -23,7 +24,7 @@ pub(crate) enum LinearData {
 impl Linear {
     /// Channels of the result.
     pub fn result(&self) -> usize {
-        if self.geglu { self.output / 2 } else { self.output }
+        if self.glu.is_some() { self.output / 2 } else { self.output }
     }
 
     /// Bytes it holds.
@@ -45,6 +46,7 @@ pub struct Conv {
 }
 
 pub(crate) enum ConvData {
+    Cpu(ebb_kernels::PackedConv),
     Candle(candle::Weight),
     Meta,
 }
