@@ -218,7 +218,7 @@ impl<'a> Loader<'a> {
         &self,
         weights: &[String],
         biases: &[String],
-        geglu: bool,
+        glu: Option<Activation>,
     ) -> Result<Arc<Linear>> {
         let first = self.info(&weights[0])?;
         let input: usize = first.shape.iter().skip(1).product();
@@ -260,7 +260,7 @@ impl<'a> Loader<'a> {
                 parts,
                 bias,
                 [rows.iter().sum(), input],
-                geglu,
+                glu,
             )?)))
         };
         match self.prepared(&tensors, make)? {

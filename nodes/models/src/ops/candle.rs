@@ -110,10 +110,10 @@ impl Candle {
         if let Some(bias) = &w.bias {
             y = y.broadcast_add(bias)?;
         }
-        if let Some(gate) = linear.glu {
+        if let Some(glu) = linear.glu {
             let half = linear.output / 2;
-            y = (y.narrow(D::Minus1, 0, half)?.contiguous()?
-                * y.narrow(D::Minus1, half, half)?.contiguous()?.gelu_erf()?)?;
+            let gate = activation(y.narrow(D::Minus1, half, half)?.contiguous()?, glu)?;
+            y = (y.narrow(D::Minus1, 0, half)?.contiguous()? * gate)?;
         }
         self.finish(x.dims.with_c(linear.result()), y, e)
     }

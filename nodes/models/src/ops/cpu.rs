@@ -1,13 +1,13 @@
 //! The operators on `ebb-kernels`: packed weights, pooled buffers, no conversion between layers.
 
 use ebb_kernels::{
-    self as kernels, ConvSpec, Conv2d, DType, Filter, HeadNormRope, Heads, Image, Kernels, Layout, LinearSpec,
-    Modulation, PackedConv, PackedLinear, Padding, Pairs, Plane, Residual, Resize, Source, View,
+    self as kernels, Conv2d, ConvSpec, DType, Filter, HeadNormRope, Heads, Image, Kernels, Layout,
+    LinearSpec, Modulation, PackedConv, PackedLinear, Padding, Pairs, Plane, Residual, Resize, Source, View,
 };
 
 use super::{
-    Act, Activation, Attention, Cols, Conv, ConvShape, Data, Dims, Epilogue, GroupNorm, HeadNorm, LayerNorm, Linear,
-    Norm, Out, Parts, Precision, rows,
+    Act, Activation, Attention, Cols, Conv, ConvShape, Data, Dims, Epilogue, GroupNorm, HeadNorm, LayerNorm,
+    Linear, Norm, Out, Parts, Precision, rows,
     weights::{ConvData, LinearData},
 };
 use crate::{Error, Result, source::Values};

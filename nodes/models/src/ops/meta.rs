@@ -88,7 +88,8 @@ impl Meta {
         [output, input]: [usize; 2],
         glu: Option<Activation>,
     ) -> Result<Linear> {
-        let bytes = PackedLinear::bytes_for(output, input, glu.is_some(), bias.is_some(), self.storage(&parts))?;
+        let bytes =
+            PackedLinear::bytes_for(output, input, glu.is_some(), bias.is_some(), self.storage(&parts))?;
         Ok(Linear { input, output, glu, bytes, data: LinearData::Meta })
     }
 
