@@ -1,1 +1,3 @@
 //! The server: ComfyUI's protocol, /v1, and the editor.
+
+pub mod editor;

@@ -1,0 +1,97 @@
+// An API prompt has no places, so it is laid out: columns by how far a node is from the inputs.
+
+import type { DocInput, DocNode, LinkRow, Workflow } from "../doc/types.ts"
+import { emptyWorkflow } from "../doc/prepare.ts"
+import { inputsOf, isWidget, valueSlots } from "../schema/inputs.ts"
+import type { ObjectInfo } from "../schema/types.ts"
+
+type ApiNode = { class_type: string; inputs: Record<string, unknown>; _meta?: { title?: string } }
+
+const COLUMN = 340
+const GAP = 50
+
+export function workflowFromApi(prompt: Record<string, ApiNode>, schemas: ObjectInfo): Workflow {
+  const ids = Object.keys(prompt)
+  const numeric = ids.every((id) => /^\d+$/.test(id))
+  // Ids of nodes that came out of subgraphs hold colons; the file format wants numbers or plain texts.
+  const idOf = new Map(ids.map((id, i) => [id, numeric ? Number(id) : i + 1]))
+  const links: LinkRow[] = []
+  const nodes = new Map<string, DocNode>()
+  for (const id of ids) nodes.set(id, bareNode(idOf.get(id)!, prompt[id]!, schemas))
+
+  for (const id of ids) {
+    for (const [name, value] of Object.entries(prompt[id]!.inputs)) {
+      if (!isLink(value) || !nodes.has(value[0])) continue
+      const from = nodes.get(value[0])!
+      const to = nodes.get(id)!
+      const output = (from.outputs ??= [])
+      while (output.length <= value[1]) output.push({ name: "*", type: "*", links: [] })
+      const slot = slotFor(to, name)
+      const linkId = links.length + 1
+      to.inputs![slot]!.link = linkId
+      ;(output[value[1]]!.links ??= []).push(linkId)
+      links.push([linkId, from.id, value[1], to.id, slot, output[value[1]]!.type])
+    }
+  }
+  layOut(ids, prompt, nodes)
+  return { ...emptyWorkflow(), nodes: [...nodes.values()], links, last_node_id: Math.max(0, ...idOf.values()), last_link_id: links.length }
+}
+
+const isLink = (value: unknown): value is [string, number] => Array.isArray(value) && value.length === 2 && typeof value[0] === "string" && typeof value[1] === "number"
+
+function bareNode(id: number, node: ApiNode, schemas: ObjectInfo): DocNode {
+  const info = schemas[node.class_type]
+  const inputs: DocInput[] = info ? inputsOf(info).map((d) => ({ name: d.name, type: d.type, link: null, ...(isWidget(d) ? { widget: { name: d.name } } : {}) })) : []
+  const literal = (name: string) => {
+    const value = node.inputs[name]
+    return value && typeof value === "object" && "__value__" in value ? value.__value__ : value
+  }
+  const values = info
+    ? valueSlots(info).map((s) => (s.role === "control" ? "fixed" : s.role === "upload" ? "image" : isLink(node.inputs[s.name]) ? s.decl.options.default ?? null : literal(s.name) ?? s.decl.options.default ?? null))
+    : Object.values(node.inputs).filter((v) => !isLink(v))
+  const title = node._meta?.title
+  return {
+    id,
+    type: node.class_type,
+    pos: [0, 0],
+    flags: {},
+    order: 0,
+    mode: 0,
+    inputs,
+    outputs: info?.output?.map((type, i) => ({ name: info.output_name?.[i] ?? String(type), type: Array.isArray(type) ? "COMBO" : type, links: [] })) ?? [],
+    properties: { "Node name for S&R": node.class_type },
+    widgets_values: values,
+    ...(title && title !== info?.display_name ? { title } : {}),
+  }
+}
+
+function slotFor(node: DocNode, name: string): number {
+  const inputs = (node.inputs ??= [])
+  const at = inputs.findIndex((i) => i.name === name)
+  return at >= 0 ? at : inputs.push({ name, type: "*", link: null }) - 1
+}
+
+function layOut(ids: string[], prompt: Record<string, ApiNode>, nodes: Map<string, DocNode>): void {
+  const depth = new Map<string, number>()
+  const visiting = new Set<string>()
+  const depthOf = (id: string): number => {
+    const known = depth.get(id)
+    if (known !== undefined || visiting.has(id)) return known ?? 0
+    visiting.add(id)
+    const sources = Object.values(prompt[id]!.inputs).filter(isLink).filter(([from]) => nodes.has(from))
+    const own = sources.length ? 1 + Math.max(...sources.map(([from]) => depthOf(from))) : 0
+    visiting.delete(id)
+    depth.set(id, own)
+    return own
+  }
+  const heights = new Map<number, number>()
+  for (const id of ids) {
+    const column = depthOf(id)
+    const y = heights.get(column) ?? 0
+    const node = nodes.get(id)!
+    node.pos = [60 + column * COLUMN, 80 + y]
+    const values = Array.isArray(node.widgets_values) ? node.widgets_values.length : 0
+    const sockets = (node.inputs ?? []).filter((i) => !i.widget).length
+    heights.set(column, y + 40 + Math.max(sockets, node.outputs?.length ?? 0) * 20 + values * 28 + GAP)
+  }
+}
