@@ -4,3 +4,4 @@ pub(crate) mod networks;
 pub(crate) mod rng;
 pub(crate) mod samplers;
 pub(crate) mod schedules;
+pub(crate) mod tokens;
