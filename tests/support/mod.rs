@@ -83,11 +83,6 @@ impl Report {
         self.failures.is_empty() && self.keys > 0
     }
 
-    /// How many keys were compared.
-    pub(crate) fn keys(&self) -> usize {
-        self.keys
-    }
-
     /// What failed, a line each.
     pub(crate) fn failures(&self) -> &[String] {
         &self.failures

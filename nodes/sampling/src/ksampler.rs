@@ -49,12 +49,10 @@ impl KSampler {
     pub fn sigmas(&self, sampling: &ModelSampling) -> Result<Vec<f64>> {
         let discard = discards_penultimate_sigma(self.sampler.name());
         let mut sigmas = self.scheduler.ksampler_sigmas(sampling, self.steps, self.denoise, discard)?;
-        if let Some(last) = self.last_step {
-            if last + 1 < sigmas.len() {
-                sigmas.truncate(last + 1);
-                if let Some(last) = sigmas.last_mut().filter(|_| self.force_full_denoise) {
-                    *last = 0.0;
-                }
+        if let Some(steps) = self.last_step.filter(|last| last + 1 < sigmas.len()) {
+            sigmas.truncate(steps + 1);
+            if let Some(last) = sigmas.last_mut().filter(|_| self.force_full_denoise) {
+                *last = 0.0;
             }
         }
         if let Some(start) = self.start_step {

@@ -14,9 +14,16 @@ impl Flow {
     /// `shift` above 1 spends more steps at high noise; the model reads `sigma * multiplier`.
     pub fn new(shift: f64, multiplier: f64) -> Self {
         const STEPS: usize = 1000;
-        let sigmas = (1..=STEPS).map(|i| shifted(shift, i as f64 / STEPS as f64) as f32).collect();
+        let place = |i: usize| f64::from(i as f32 / STEPS as f32 * multiplier as f32);
+        let sigmas = (1..=STEPS).map(|i| sigma_in_f32(shift, multiplier, place(i))).collect();
         Self { shift, multiplier, sigmas }
     }
+}
+
+/// Rounded after each operation, as the reference computes schedules.
+fn sigma_in_f32(shift: f64, multiplier: f64, timestep: f64) -> f32 {
+    let time = timestep as f32 / multiplier as f32;
+    if shift == 1.0 { time } else { shift as f32 * time / (1.0 + (shift - 1.0) as f32 * time) }
 }
 
 fn shifted(shift: f64, time: f64) -> f64 {
@@ -33,7 +40,7 @@ impl NoiseLevels for Flow {
     }
 
     fn sigma(&self, timestep: f64) -> f64 {
-        shifted(self.shift, timestep / self.multiplier)
+        f64::from(sigma_in_f32(self.shift, self.multiplier, timestep))
     }
 
     fn percent_to_sigma(&self, percent: f64) -> f64 {
@@ -52,9 +59,15 @@ impl FluxFlow {
     /// `shift` is μ: 1.15 for Flux dev, or [`flux_shift_for_size`].
     pub fn new(shift: f64) -> Self {
         const STEPS: usize = 10_000;
-        let sigmas = (1..=STEPS).map(|i| flux_shifted(shift, i as f64 / STEPS as f64) as f32).collect();
+        let sigmas = (1..=STEPS).map(|i| flux_sigma_in_f32(shift, i as f32 / STEPS as f32)).collect();
         Self { shift, sigmas }
     }
+}
+
+/// Rounded after each operation, as the reference computes schedules.
+fn flux_sigma_in_f32(shift: f64, time: f32) -> f32 {
+    let bend = shift.exp() as f32;
+    bend * (1.0 / (bend + (1.0 / time - 1.0)))
 }
 
 fn flux_shifted(shift: f64, time: f64) -> f64 {
@@ -71,7 +84,7 @@ impl NoiseLevels for FluxFlow {
     }
 
     fn sigma(&self, timestep: f64) -> f64 {
-        flux_shifted(self.shift, timestep)
+        f64::from(flux_sigma_in_f32(self.shift, timestep as f32))
     }
 
     fn percent_to_sigma(&self, percent: f64) -> f64 {

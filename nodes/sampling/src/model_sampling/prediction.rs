@@ -19,7 +19,7 @@ pub enum Prediction {
         /// Deviation of the data, 1 for latents.
         sigma_data: f64,
     },
-    /// As [`Prediction::V`] with the other sign, as EDM trains.
+    /// As [`variant@Prediction::V`] with the other sign, as EDM trains.
     Edm {
         /// Deviation of the data, 0.5 in EDM.
         sigma_data: f64,

@@ -48,7 +48,7 @@ impl Generator {
         for block in values.chunks_exact_mut(BLOCK) {
             box_muller_block(block);
         }
-        if count % BLOCK != 0 {
+        if !count.is_multiple_of(BLOCK) {
             // The tail is drawn anew, over values that the last whole block may already have made.
             let tail = &mut values[count - BLOCK..];
             for value in tail.iter_mut() {

@@ -1,13 +1,33 @@
 //! How a step is divided into going down further and adding noise back.
 
+use crate::tensor::round_to_f32;
+
 /// The level to step down to, and the deviation of the noise that brings `to` back (k-diffusion's ancestral
 /// step; Song et al. 2020, DDIM, eq. 16 with η). `eta` 0 adds none.
+///
+/// In f32, as the reference computes it: discrete models read the timestep nearest to a level, and for a
+/// level between two of them the last bit decides which.
 pub(super) fn ancestral_step(from: f64, to: f64, eta: f64) -> (f64, f64) {
     if eta == 0.0 {
         return (to, 0.0);
     }
-    let up = to.min(eta * (to * to * (from * from - to * to) / (from * from)).max(0.0).sqrt());
-    ((to * to - up * up).max(0.0).sqrt(), up)
+    let (from, to) = (from as f32, to as f32);
+    let share = to * to * (from * from - to * to) / (from * from);
+    let up = to.min(eta as f32 * share.max(0.0).sqrt());
+    let down = (to * to - up * up).max(0.0).sqrt();
+    (f64::from(down), f64::from(up))
+}
+
+/// The geometric middle of two levels, counted from the second, in f32 for the same reason.
+pub(super) fn log_middle_from_end(from: f64, to: f64) -> f64 {
+    let (from, to) = (from.ln() as f32, to.ln() as f32);
+    round_to_f32(f64::from(to - (to - from) * 0.5).exp())
+}
+
+/// The geometric middle of two levels, counted from the first.
+pub(super) fn log_middle_from_start(from: f64, to: f64) -> f64 {
+    let (from, to) = (from.ln() as f32, to.ln() as f32);
+    round_to_f32(f64::from(from + (to - from) * 0.5).exp())
 }
 
 /// An ancestral step of a flow model, whose signal shrinks as its noise grows.

@@ -97,10 +97,11 @@ impl<'a> Walk<'a> {
     pub(crate) fn sigmas_with_finite_snr(&self) -> Vec<f64> {
         const SHARE: f64 = 1e-4;
         let mut sigmas = self.sigmas.to_vec();
-        if let [first, _, ..] = sigmas.as_mut_slice() {
-            if self.sampling.is_flow() && *first >= 1.0 {
+        match sigmas.as_mut_slice() {
+            [first, _, ..] if self.sampling.is_flow() && *first >= 1.0 => {
                 *first = round_to_f32(self.sampling.percent_to_sigma(SHARE));
             }
+            _ => {}
         }
         sigmas
     }

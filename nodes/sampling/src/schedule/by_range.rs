@@ -8,22 +8,29 @@ use crate::{Error, Result};
 pub fn karras(steps: usize, sigma_min: f64, sigma_max: f64, rho: f64) -> Result<Vec<f64>> {
     at_least_one("karras scheduler", steps)?;
     let (low, high) = (sigma_min.powf(1.0 / rho), sigma_max.powf(1.0 / rho));
-    Ok(ending_at_zero(even(0.0, 1.0, steps).map(|ramp| (high + ramp * (low - high)).powf(rho))))
+    let curve = |ramp: f64| f64::from(high as f32 + ramp as f32 * (low - high) as f32).powf(rho);
+    Ok(ending_at_zero(even(0.0, 1.0, steps).map(curve)))
 }
 
 /// Even in ln σ.
 pub fn exponential(steps: usize, sigma_min: f64, sigma_max: f64) -> Result<Vec<f64>> {
-    polyexponential(steps, sigma_min, sigma_max, 1.0)
+    let (low, high) = log_range(steps, sigma_min, sigma_max)?;
+    Ok(ending_at_zero(even(high, low, steps).map(f64::exp)))
 }
 
 /// A polynomial of degree ρ in ln σ.
 pub fn polyexponential(steps: usize, sigma_min: f64, sigma_max: f64, rho: f64) -> Result<Vec<f64>> {
+    let (low, high) = log_range(steps, sigma_min, sigma_max)?;
+    let curve = |ramp: f64| f64::from(ramp.powf(rho) as f32 * (high - low) as f32 + low as f32).exp();
+    Ok(ending_at_zero(even(1.0, 0.0, steps).map(curve)))
+}
+
+fn log_range(steps: usize, sigma_min: f64, sigma_max: f64) -> Result<(f64, f64)> {
     const WHAT: &str = "exponential scheduler";
     at_least_one(WHAT, steps)?;
     above_zero(WHAT, "sigma_min", sigma_min)?;
     above_zero(WHAT, "sigma_max", sigma_max)?;
-    let (low, high) = (sigma_min.ln(), sigma_max.ln());
-    Ok(ending_at_zero(even(1.0, 0.0, steps).map(|ramp| (ramp.powf(rho) * (high - low) + low).exp())))
+    Ok((sigma_min.ln(), sigma_max.ln()))
 }
 
 /// Even in arctan σ (Sabour et al. 2024, "Align Your Steps", eq. 42). A single step starts at `sigma_max`.
@@ -36,8 +43,9 @@ pub fn kl_optimal(steps: usize, sigma_min: f64, sigma_max: f64) -> Result<Vec<f6
         return Ok(ending_at_zero([sigma_max]));
     }
     let (low, high) = (sigma_min.atan() as f32, sigma_max.atan() as f32);
-    let angle = |share: f64| share as f32 * low + (1.0 - share as f32) * high;
-    Ok(ending_at_zero(even(0.0, 1.0, steps).map(|share| f64::from(angle(share)).tan())))
+    let share = |i: usize| i as f32 / (steps - 1) as f32;
+    let angle = |share: f32| share * low + (1.0 - share) * high;
+    Ok(ending_at_zero((0..steps).map(|i| f64::from(angle(share(i))).tan())))
 }
 
 /// The continuous variance-preserving schedule of Song et al. 2020, "Score-Based Generative Modeling
@@ -53,7 +61,7 @@ pub fn laplace(steps: usize, sigma_min: f64, sigma_max: f64, mu: f64, beta: f64)
     const WHAT: &str = "LaplaceScheduler";
     const KEEPS_THE_LOGARITHM_FINITE: f64 = 1e-5;
     at_least_one(WHAT, steps)?;
-    if !(sigma_min <= sigma_max) {
+    if sigma_min.is_nan() || sigma_max.is_nan() || sigma_min > sigma_max {
         let (option, found) = ("sigma_min", sigma_min.to_string());
         return Err(Error::Option { what: WHAT, option, found, expected: "at most sigma_max" });
     }

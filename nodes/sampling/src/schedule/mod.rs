@@ -163,9 +163,21 @@ fn at_least_one(what: &'static str, steps: usize) -> Result<()> {
 }
 
 /// `count` even places from `start` to `end`, both included; one place is `start`.
+///
+/// In f32 and from both ends to the middle, as `torch.linspace` counts: schedules agree to the last bit or
+/// two, which samplers with Brownian noise can tell.
 fn even(start: f64, end: f64, count: usize) -> impl Iterator<Item = f64> {
-    let last = count.saturating_sub(1).max(1) as f64;
-    (0..count).map(move |i| start + (end - start) * (i as f64 / last))
+    let (start, end) = (start as f32, end as f32);
+    let step = if count > 1 { (end - start) / (count - 1) as f32 } else { 0.0 };
+    (0..count).map(move |i| {
+        let first_half = i < count / 2 || count == 1;
+        let place = if first_half {
+            step.mul_add(i as f32, start)
+        } else {
+            (-step).mul_add((count - 1 - i) as f32, end)
+        };
+        f64::from(place)
+    })
 }
 
 /// Rounds to f32, as schedules are kept, and ends at zero.
