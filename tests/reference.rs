@@ -20,6 +20,7 @@ const FAMILIES: &[Family] = &[
     networks::sd::SD1_INPAINT,
     networks::sd::SD2,
     networks::sd::SDXL,
+    networks::text::T5_ENCODER,
 ];
 
 /// Files of the reference kit that nothing here can compute yet.

@@ -6,16 +6,20 @@
 //! - [`source`]: where weights come from (files, renamed files, patched files)
 //! - [`ops`]: the one seam to what computes: kernels, candle, or only counting
 //! - `params`: weights prepared one tensor at a time, shared between a model and its patched views
+//! - [`text`]: from weighted tokens to conditioning; [`clip`] and [`t5`]: the encoders
 //! - [`denoiser`]: what every denoiser is to the samplers
 //! - [`timestep`]: sinusoidal embeddings
 //! - [`unet`]: the denoiser of SD 1, SD 2 and SDXL
 //! - [`vae`]: the KL autoencoder
 
+pub mod clip;
 pub mod denoiser;
 mod error;
 pub mod ops;
 mod params;
 pub mod source;
+pub mod t5;
+pub mod text;
 pub mod timestep;
 pub mod unet;
 pub mod vae;

@@ -39,6 +39,12 @@ impl Kit {
         Ok(Synth::new(all, Stored::F32))
     }
 
+    /// The prompts that were encoded.
+    pub(crate) fn prompts(&self) -> Vec<String> {
+        let listed = self.json["prompts"].as_array().into_iter().flatten();
+        listed.filter_map(|p| p.as_str().map(str::to_owned)).collect()
+    }
+
     /// A tensor of `io.safetensors`.
     pub(crate) fn input(&self, key: &str) -> AnyResult<&Tensor> {
         self.io.get(key).ok_or_else(|| format!("io.safetensors has no {key}").into())

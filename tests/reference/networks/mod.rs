@@ -3,6 +3,7 @@
 mod manifest;
 pub(crate) mod sd;
 mod synth;
+pub(crate) mod text;
 
 /// Networks are compared by their largest difference, in standard deviations of the output.
 const BOUND: f64 = 2e-4;

@@ -6,11 +6,13 @@ use candle_core::Tensor;
 use ebb_models::LoadOptions;
 use ebb_models::denoiser::{Denoiser, Input, Session};
 use ebb_models::ops::Ops;
+use ebb_models::text::Stack;
 use ebb_models::unet::Unet;
 use ebb_models::vae::Vae;
 
 use super::BOUND;
 use super::manifest::{Kit, backends, record};
+use super::text;
 use crate::support::{AnyResult, Family, Report, relative_difference, values};
 
 pub(crate) const SD1: Family = Family {
@@ -42,6 +44,12 @@ fn check(folder: &Path, family: &str, report: &mut Report) -> AnyResult {
             let vae = Vae::load(&ops, &kit.source("first_stage_model.")?, LoadOptions::default())?;
             record(report, backend, "vae_decoded", decode(&kit, &vae), BOUND);
             record(report, backend, "vae_encoded", encode(&kit, &vae), BOUND);
+        }
+        if kit.io.contains_key("clip.0") {
+            let stack = text::stack(&ops, &kit, family, None)?;
+            text::check(&kit, folder, family, &stack, "clip", backend, report);
+            let skip = Stack { layer: Some(-2), ..stack };
+            text::check(&kit, folder, family, &skip, "clip_skip2", backend, report);
         }
     }
     Ok(())
