@@ -162,12 +162,14 @@ pub enum WeightError {
         reason: String,
     },
     /// A name that no model folder lists.
-    #[error("'{name}' is not in the {kind} folder{}", near(nearest))]
+    #[error("'{name}' is not in the {kind} folder{}{}", because(why), near(nearest))]
     NotListed {
         /// The kind of folder: `checkpoints`, `vae` …
         kind: String,
         /// The name that was asked for.
         name: String,
+        /// Why, where it is not simply absent.
+        why: Option<String>,
         /// The most similar name that is there.
         nearest: Option<String>,
     },
@@ -263,6 +265,10 @@ pub enum TensorDefect {
 
 fn near(nearest: &Option<String>) -> String {
     nearest.as_ref().map(|n| format!("; did you mean '{n}'?")).unwrap_or_default()
+}
+
+fn because(why: &Option<String>) -> String {
+    why.as_ref().map(|w| format!(": {w}")).unwrap_or_default()
 }
 
 impl WeightError {

@@ -11,16 +11,19 @@
 //!
 //! - `file`: formats, headers, checks; reading by position
 //! - `convert`: stored values to f32, bf16 and f16
+//! - `folders`: ComfyUI's model folders, and which names resolve to which files
 //! - `source`: views with prefixes and other names
 
 mod convert;
 mod dtype;
 mod error;
 mod file;
+mod folders;
 mod source;
 
 pub use convert::Element;
 pub use dtype::DType;
 pub use error::{Result, TensorDefect, WeightError};
 pub use file::{Format, Identity, Metadata, ModelFile, TensorInfo};
+pub use folders::{ListedModel, ModelFolders};
 pub use source::{TensorView, WeightSource};

@@ -177,6 +177,11 @@ impl ModelFile {
         self.backing.check_unchanged(&self.path)
     }
 
+    /// Whether a path leads to this file, in the state in which it was opened.
+    pub(crate) fn is_at(&self, path: &Path) -> bool {
+        Backing::open(path).is_ok_and(|other| other.identity().same_file(self.backing.identity()))
+    }
+
     /// Asks the system to read a range ahead of its use; returns at once.
     pub fn read_ahead(&self, offset: u64, bytes: u64) {
         self.backing.read_ahead(offset, bytes);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ebb_weights::{ModelFile, WeightError};
 
 /// A safetensors file with this header text and this many bytes of data.
-pub fn safetensors(header: &str, data: usize) -> Vec<u8> {
+pub(crate) fn safetensors(header: &str, data: usize) -> Vec<u8> {
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
     bytes.extend(header.as_bytes());
     bytes.extend((0..data).map(|i| i as u8));
@@ -14,7 +14,7 @@ pub fn safetensors(header: &str, data: usize) -> Vec<u8> {
 }
 
 /// A safetensors file of f32 tensors, one after the other.
-pub fn safetensors_f32(tensors: &[(&str, &[usize], Vec<f32>)]) -> Vec<u8> {
+pub(crate) fn safetensors_f32(tensors: &[(&str, &[usize], Vec<f32>)]) -> Vec<u8> {
     let mut header = serde_json::Map::new();
     let mut data: Vec<u8> = Vec::new();
     for (name, shape, values) in tensors {
@@ -31,12 +31,12 @@ pub fn safetensors_f32(tensors: &[(&str, &[usize], Vec<f32>)]) -> Vec<u8> {
 }
 
 /// Opens bytes as a model file called `test.model`.
-pub fn open(bytes: Vec<u8>) -> Result<Arc<ModelFile>, WeightError> {
+pub(crate) fn open(bytes: Vec<u8>) -> Result<Arc<ModelFile>, WeightError> {
     ModelFile::from_bytes("test.model", bytes)
 }
 
 /// The error that bytes give.
-pub fn refused(bytes: Vec<u8>) -> WeightError {
+pub(crate) fn refused(bytes: Vec<u8>) -> WeightError {
     match open(bytes) {
         Err(e) => e,
         Ok(file) => panic!("accepted: {file:?}"),

@@ -1,0 +1,190 @@
+//! Model folders: where ComfyUI's users keep their models, and the files that workflows may name.
+//!
+//! A name from a workflow is resolved only if the folders list it. A link inside a folder may lead
+//! to another model folder but nowhere else; a model folder itself may be a link.
+
+mod config;
+mod layout;
+mod walk;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use serde::Serialize;
+
+use crate::{ModelFile, Result, WeightError};
+
+/// The folders of each kind of model, in the order in which they are searched.
+#[derive(Clone, Debug, Default)]
+pub struct ModelFolders {
+    kinds: IndexMap<String, Kind>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Kind {
+    roots: Vec<PathBuf>,
+    /// Endings of its files, in lower case and with their dot; any file where there are none.
+    endings: &'static [&'static str],
+}
+
+/// A file that a model folder lists.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ListedModel {
+    /// Its path from the folder, with `/`.
+    pub name: String,
+    /// Which of its kind's folders it lies in.
+    pub root: usize,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// When it was changed, in seconds since 1970.
+    pub modified: f64,
+    /// When it was made, in seconds since 1970, where the system knows.
+    pub created: Option<f64>,
+}
+
+impl ModelFolders {
+    /// ComfyUI's folders under one: `checkpoints`, `vae`, `loras` … They need not exist.
+    pub fn under(models: impl AsRef<Path>) -> Self {
+        let models = models.as_ref();
+        let mut folders = Self::default();
+        for (name, names, endings) in layout::KINDS {
+            let roots = names.iter().map(|f| models.join(f)).collect();
+            folders.kinds.insert((*name).to_owned(), Kind { roots, endings });
+        }
+        folders
+    }
+
+    /// Adds a folder to a kind, before the ones that it has or after them. A kind that is new takes
+    /// any file.
+    pub fn add(&mut self, kind: &str, folder: impl Into<PathBuf>, first: bool) {
+        let roots = &mut self.kinds.entry(layout::current_name(kind).to_owned()).or_default().roots;
+        let folder = folder.into();
+        let at = roots.iter().position(|r| *r == folder);
+        match (at, first) {
+            (Some(_), false) => {}
+            (Some(at), true) => roots[..=at].rotate_right(1),
+            (None, true) => roots.insert(0, folder),
+            (None, false) => roots.push(folder),
+        }
+    }
+
+    /// Adds the folders of an `extra_model_paths.yaml`, as ComfyUI reads it.
+    ///
+    /// # Errors
+    /// Where the file cannot be read or is not of that form.
+    pub fn add_config(&mut self, file: &Path) -> Result<()> {
+        for entry in config::read(file)? {
+            self.add(&entry.kind, entry.folder, entry.first);
+        }
+        Ok(())
+    }
+
+    /// The names of all kinds.
+    pub fn kinds(&self) -> impl Iterator<Item = &str> {
+        self.kinds.keys().map(String::as_str)
+    }
+
+    /// The folders of a kind, in the order in which they are searched. Names of former times
+    /// (`clip`, `unet`) stand for today's.
+    pub fn roots(&self, kind: &str) -> &[PathBuf] {
+        self.kind(kind).map_or(&[], |k| &k.roots)
+    }
+
+    /// Whether there is such a kind.
+    pub fn has_kind(&self, kind: &str) -> bool {
+        self.kind(kind).is_some()
+    }
+
+    /// The names of a kind's files, sorted. A name that is in several folders stands once.
+    pub fn list(&self, kind: &str) -> Vec<String> {
+        let mut names: Vec<String> = self.entries(kind).into_iter().map(|e| e.name).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// The files of a kind with what the system says of them, folder by folder.
+    pub fn entries(&self, kind: &str) -> Vec<ListedModel> {
+        let Some(folders) = self.kind(kind) else { return Vec::new() };
+        let allowed = self.real_roots();
+        let mut found = Vec::new();
+        for (root, folder) in folders.roots.iter().enumerate() {
+            if layout::current_name(kind) == layout::DIFFUSERS {
+                walk::diffusers(folder, root, &allowed, &mut found);
+            } else {
+                walk::files(folder, root, folders.endings, &allowed, &mut found);
+            }
+        }
+        found
+    }
+
+    /// The file that a name of a kind stands for: in the first folder that lists it.
+    ///
+    /// # Errors
+    /// [`WeightError::NotListed`] for anything that [`list`](Self::list) does not show.
+    pub fn resolve(&self, kind: &str, name: &str) -> Result<PathBuf> {
+        let refuse = |why: Option<&str>| self.not_listed(kind, name, why);
+        let Some(folders) = self.kind(kind) else {
+            return Err(refuse(Some("there is no such kind of folder")));
+        };
+        let relative = walk::safe_relative(name).ok_or_else(|| refuse(None))?;
+        let is_diffusers = layout::current_name(kind) == layout::DIFFUSERS;
+        if !is_diffusers && !walk::has_ending(name, folders.endings) {
+            return Err(refuse(None));
+        }
+        let allowed = self.real_roots();
+        let mut leads_out = false;
+        for folder in &folders.roots {
+            // Follows every link, then compares: the other way round, a link would be believed.
+            let Ok(real) = folder.join(&relative).canonicalize() else { continue };
+            let is_there =
+                if is_diffusers { real.join(walk::DIFFUSERS_INDEX).is_file() } else { real.is_file() };
+            if !is_there {
+                continue;
+            }
+            if allowed.iter().any(|root| real.starts_with(root)) {
+                return Ok(real);
+            }
+            leads_out = true;
+        }
+        Err(refuse(leads_out.then_some(
+            "it is a link that leads out of the model folders; add the folder that it leads to \
+             to extra_model_paths.yaml",
+        )))
+    }
+
+    /// Resolves a name and opens the file, so that nothing that changes in between can lead elsewhere.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve) and [`ModelFile::open`].
+    pub fn open(&self, kind: &str, name: &str) -> Result<Arc<ModelFile>> {
+        let path = self.resolve(kind, name)?;
+        let file = ModelFile::open(&path)?;
+        // The path may have become a link after it was resolved: then it leads elsewhere now, or it
+        // leads here again and the open file is another one.
+        if path.canonicalize().ok().as_ref() != Some(&path) || !file.is_at(&path) {
+            return Err(WeightError::Changed { file: path });
+        }
+        Ok(file)
+    }
+
+    fn kind(&self, kind: &str) -> Option<&Kind> {
+        self.kinds.get(layout::current_name(kind))
+    }
+
+    /// All folders of all kinds with their own links followed.
+    fn real_roots(&self) -> Vec<PathBuf> {
+        self.kinds.values().flat_map(|k| &k.roots).filter_map(|r| r.canonicalize().ok()).collect()
+    }
+
+    fn not_listed(&self, kind: &str, name: &str, why: Option<&str>) -> WeightError {
+        let names = self.list(kind);
+        WeightError::NotListed {
+            kind: kind.to_owned(),
+            name: name.chars().take(200).collect(),
+            why: why.map(str::to_owned),
+            nearest: crate::source::nearest(name, names.iter().map(String::as_str)),
+        }
+    }
+}
