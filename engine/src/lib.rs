@@ -9,12 +9,18 @@
 //! - [`value`]: what travels along a wire: typed, immutable, counted, and aware of its bytes.
 //! - [`validate`]: a workflow checked against the schemas, every error at once.
 //! - [`graph`]: a checked workflow with its links resolved, which expansions make grow.
+//! - [`plan`]: what runs, in which order, what dies when, and how much memory that takes.
+//! - [`execute`]: the [`Engine`](execute::Engine) that walks a plan and revises it as it goes.
+//! - [`cache`]: outputs by the history of their content.
 //! - [`residency`]: which weights are in memory, who holds them, and which go first.
 //! - [`events`]: the one typed stream that the command line, the server and reports read.
 
+pub mod cache;
 pub mod events;
+pub mod execute;
 pub mod graph;
 pub mod node;
+pub mod plan;
 pub mod registry;
 pub mod residency;
 pub mod schema;

@@ -16,6 +16,7 @@ use crate::registry::Class;
 use crate::value::Value;
 use crate::workflow::{NodeId, Workflow};
 
+pub(crate) use expand::GrowthLimits;
 pub use expand::{ExpandError, Grown};
 
 /// A node's place in a [`Graph`].
@@ -126,12 +127,12 @@ impl Graph {
     }
 
     /// The nodes of the submitted workflow, in its order.
-    pub fn submitted(&self) -> impl Iterator<Item = NodeIx> + use<> {
+    pub fn submitted(&self) -> impl ExactSizeIterator<Item = NodeIx> + Clone + use<> {
         (0..self.submitted).map(NodeIx::new)
     }
 
     /// Every node, in the order in which they came.
-    pub fn indices(&self) -> impl Iterator<Item = NodeIx> + use<> {
+    pub fn indices(&self) -> impl ExactSizeIterator<Item = NodeIx> + Clone + use<> {
         (0..self.dag.node_count()).map(NodeIx::new)
     }
 

@@ -80,12 +80,12 @@ impl fmt::Debug for Sketch {
 /// The sketches at a node's inputs.
 #[derive(Clone, Debug, Default)]
 pub struct Sketches {
-    values: IndexMap<String, Sketch>,
+    values: IndexMap<Arc<str>, Sketch>,
 }
 
 impl Sketches {
     /// Sets an input.
-    pub fn set(&mut self, name: impl Into<String>, sketch: Sketch) {
+    pub fn set(&mut self, name: impl Into<Arc<str>>, sketch: Sketch) {
         self.values.insert(name.into(), sketch);
     }
 
@@ -111,7 +111,7 @@ impl Sketches {
 
     /// Every input in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Sketch)> {
-        self.values.iter().map(|(name, sketch)| (name.as_str(), sketch))
+        self.values.iter().map(|(name, sketch)| (&**name, sketch))
     }
 }
 

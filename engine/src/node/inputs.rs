@@ -21,6 +21,10 @@ impl Inputs {
         Self::default()
     }
 
+    pub(crate) fn with_capacity(inputs: usize) -> Self {
+        Self { values: IndexMap::with_capacity(inputs) }
+    }
+
     /// Sets an input; `None` is unset.
     pub fn set(&mut self, name: impl Into<Arc<str>>, value: Option<Value>) {
         self.values.insert(name.into(), value);

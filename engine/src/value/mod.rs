@@ -4,11 +4,15 @@
 //! ones (numbers, strings, booleans, lists) and knows of the others ([`Payload`]) just their type
 //! name and their bytes.
 
+mod column;
+
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
 use serde_json::Value as Json;
+
+pub use column::Column;
 
 /// Something that a node made and that the engine carries without looking inside: an image, a
 /// latent, a conditioning, a handle to a model.
@@ -70,6 +74,14 @@ impl Value {
     pub fn as_json(&self) -> Option<&Json> {
         match self {
             Self::Plain(json) => Some(json),
+            _ => None,
+        }
+    }
+
+    /// Where the payload lives: the same for every reference to it.
+    pub(crate) fn address(&self) -> Option<usize> {
+        match self {
+            Self::Payload(payload) => Some(Arc::as_ptr(payload).cast::<()>() as usize),
             _ => None,
         }
     }

@@ -1,0 +1,156 @@
+//! Outputs of nodes, kept across runs by the history of their content.
+//!
+//! A [`Signature`] stands for how a value came about: class, inputs, the signatures of whatever it
+//! was made from, and what the node says has changed outside. Node ids are no part of it, so a
+//! renumbered workflow finds its values again. What is kept is the [`CachePolicy`]'s decision.
+
+mod holdings;
+mod signature;
+
+use std::sync::Arc;
+
+use lru::LruCache;
+use serde_json::{Map, Value as Json};
+
+use crate::node::{NodeRef, Sketch};
+use crate::value::Column;
+
+pub(crate) use holdings::{By, Holdings};
+pub use signature::Signature;
+pub(crate) use signature::{Known, Signer, element};
+
+/// What is kept when no running job needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum CachePolicy {
+    /// What the last workflow made: whatever the next one does not contain goes as it begins.
+    #[default]
+    LastRun,
+    /// The outputs of the N nodes that were used last.
+    Lru(usize),
+    /// Nothing.
+    None,
+    /// As much as fits into so many bytes; what was used longest ago goes first.
+    Budget(u64),
+}
+
+/// The outputs of a node.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) outputs: Arc<[Column]>,
+    pub(crate) ui: Option<Arc<Map<String, Json>>>,
+    /// The node that made them.
+    pub(crate) origin: Arc<NodeRef>,
+    /// What was foretold of them, for the forecasts of later runs.
+    pub(crate) sketches: Arc<[Sketch]>,
+    /// Made inside of an expansion, so that the next workflow does not name it.
+    pub(crate) inner: bool,
+}
+
+struct Kept {
+    entry: Entry,
+    bytes: u64,
+    /// The run that used it last.
+    run: u64,
+}
+
+/// Outputs by signature.
+pub(crate) struct Cache {
+    policy: CachePolicy,
+    kept: LruCache<Signature, Kept>,
+    holdings: Arc<Holdings>,
+    bytes: u64,
+    run: u64,
+}
+
+impl Cache {
+    pub(crate) fn new(policy: CachePolicy, holdings: Arc<Holdings>) -> Self {
+        Self { policy, kept: LruCache::unbounded(), holdings, bytes: 0, run: 0 }
+    }
+
+    /// A run begins. Under [`CachePolicy::LastRun`] the entries that its workflow does not name go;
+    /// those from inside of expansions wait for the end, for the run may come upon them yet.
+    pub(crate) fn begin(&mut self, named: impl Fn(&Signature) -> bool) {
+        self.run += 1;
+        if self.policy == CachePolicy::LastRun {
+            self.retain(|signature, kept| kept.entry.inner || named(signature));
+        }
+    }
+
+    /// A run ended: what it did not come upon goes.
+    pub(crate) fn end(&mut self) {
+        if self.policy == CachePolicy::LastRun {
+            let run = self.run;
+            self.retain(|_, kept| !kept.entry.inner || kept.run == run);
+        }
+    }
+
+    /// What was foretold of an entry's outputs.
+    pub(crate) fn sketches(&self, signature: &Signature) -> Option<Arc<[Sketch]>> {
+        self.kept.peek(signature).map(|kept| kept.entry.sketches.clone())
+    }
+
+    pub(crate) fn contains(&self, signature: &Signature) -> bool {
+        self.kept.contains(signature)
+    }
+
+    pub(crate) fn get(&mut self, signature: &Signature) -> Option<Entry> {
+        let kept = self.kept.get_mut(signature)?;
+        kept.run = self.run;
+        Some(kept.entry.clone())
+    }
+
+    pub(crate) fn put(&mut self, signature: Signature, entry: Entry) {
+        if matches!(self.policy, CachePolicy::None | CachePolicy::Lru(0)) {
+            return;
+        }
+        for column in entry.outputs.iter() {
+            self.holdings.take(column, By::Cache, &entry.origin);
+        }
+        let bytes = entry.outputs.iter().map(Column::bytes).sum();
+        self.bytes += bytes;
+        if let Some(old) = self.kept.put(signature, Kept { entry, bytes, run: self.run }) {
+            self.gone(&old);
+        }
+        loop {
+            let full = match self.policy {
+                CachePolicy::Lru(most) => self.kept.len() > most,
+                CachePolicy::Budget(most) => self.bytes > most,
+                CachePolicy::LastRun | CachePolicy::None => false,
+            };
+            let Some((_, oldest)) = full.then(|| self.kept.pop_lru()).flatten() else { break };
+            self.gone(&oldest);
+        }
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        self.retain(|_, _| false);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    fn retain(&mut self, keep: impl Fn(&Signature, &Kept) -> bool) {
+        let gone: Vec<Signature> =
+            self.kept.iter().filter(|(s, kept)| !keep(s, kept)).map(|(s, _)| *s).collect();
+        for signature in gone {
+            if let Some(kept) = self.kept.pop(&signature) {
+                self.gone(&kept);
+            }
+        }
+    }
+
+    fn gone(&mut self, kept: &Kept) {
+        self.bytes -= kept.bytes;
+        for column in kept.entry.outputs.iter() {
+            self.holdings.give(column, By::Cache);
+        }
+    }
+}
+
+impl Drop for Cache {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}

@@ -1,0 +1,594 @@
+//! One run of a plan: begins what is ready, takes what comes back, until all is done.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value as Json};
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::board::{Board, Effects, Phase, Slot};
+use super::calls::{Call, Columns, Made, calls, gather, merge, merge_ui, shown};
+use super::dynamic::DynPrompt;
+use super::expand::Pending;
+use super::invoke::{self, Given, Reply, Said};
+use super::{Engine, RunError, RunReport};
+use crate::cache::{By, Entry};
+use crate::events::{EventKind, JobError};
+use crate::graph::NodeIx;
+use crate::node::{Context, ErrorKind, NodeError, NodeRef, Outputs, RunInfo};
+use crate::schema::{Hidden, Work};
+use crate::value::Column;
+use crate::workflow::NodeId;
+
+/// How long light nodes may run one after the other before others get the thread.
+const SLICE: Duration = Duration::from_millis(2);
+
+/// Why a run ends before its end.
+pub(super) enum Stop {
+    /// It was asked to.
+    Cancelled(Option<NodeIx>),
+    /// A node failed.
+    Failed(NodeIx, NodeError),
+    /// Nodes wait for each other.
+    Cycle,
+}
+
+pub(super) struct Run<'e> {
+    pub(super) engine: &'e Engine,
+    pub(super) info: Arc<RunInfo>,
+    pub(super) board: Board,
+    /// Expanded nodes, and what will become of them.
+    pub(super) expanded: HashMap<NodeIx, Pending>,
+    pub(super) dynamic: DynPrompt,
+    tasks: JoinSet<Reply>,
+    /// Asynchronous nodes under way: these can be dropped where they wait.
+    waiting: HashMap<NodeIx, AbortHandle>,
+    /// The node on the compute thread.
+    computing: Option<NodeIx>,
+    begun: HashMap<NodeIx, Instant>,
+    uis: HashMap<NodeIx, Arc<Map<String, Json>>>,
+    origins: HashMap<NodeIx, Arc<NodeRef>>,
+    executed: Vec<NodeId>,
+    /// Expanded nodes whose subgraph has run.
+    pub(super) gathered: Vec<NodeIx>,
+}
+
+impl<'e> Run<'e> {
+    pub(super) fn new(engine: &'e Engine, info: Arc<RunInfo>, board: Board) -> Self {
+        Self {
+            engine,
+            info,
+            board,
+            expanded: HashMap::new(),
+            dynamic: DynPrompt::default(),
+            tasks: JoinSet::new(),
+            waiting: HashMap::new(),
+            computing: None,
+            begun: HashMap::new(),
+            uis: HashMap::new(),
+            origins: HashMap::new(),
+            executed: Vec::new(),
+            gathered: Vec::new(),
+        }
+    }
+
+    pub(super) fn emit(&self, kind: EventKind) {
+        self.info.sink.emit(crate::events::Event { job: self.info.job.clone(), kind });
+    }
+
+    pub(super) fn node_ref(&self, ix: NodeIx) -> Arc<NodeRef> {
+        self.board.graph.node(ix).info.clone()
+    }
+
+    /// Runs to the end, and leaves nothing behind but what the cache holds.
+    pub(super) async fn to_end(mut self) -> Result<RunReport, RunError> {
+        let ended = self.walk().await;
+        if ended.is_err() {
+            self.info.cancel.cancel();
+            for (_, task) in self.waiting.drain() {
+                task.abort();
+            }
+            // What computes sees the flag at its next check; its memory is its own until then.
+            while self.tasks.join_next().await.is_some() {}
+        }
+        let ended = ended.map_err(|stop| self.stopped(stop));
+        self.clean_up();
+        match ended {
+            Ok(()) => {
+                self.emit(EventKind::Succeeded);
+                let executed = std::mem::take(&mut self.executed);
+                let ledger_peak = self.info.residency.ledger().peak();
+                let predicted_peak = self.board.prepared.plan.predicted_peak;
+                Ok(RunReport { executed, predicted_peak, ledger_peak })
+            }
+            Err(error) => {
+                match &error {
+                    RunError::Failed(error) => self.emit(EventKind::Failed { error: error.clone() }),
+                    RunError::Interrupted { node, executed } => {
+                        self.emit(EventKind::Interrupted { node: node.clone(), executed: executed.clone() })
+                    }
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn walk(&mut self) -> Result<(), Stop> {
+        self.open();
+        let mut slice = Instant::now();
+        loop {
+            if self.info.cancel.is_cancelled() {
+                return Err(Stop::Cancelled(self.under_way()));
+            }
+            if let Some(ix) = self.gathered.pop() {
+                self.gather(ix);
+            } else if let Some(ix) = self.board.next_async() {
+                self.begin(ix)?;
+            } else if self.computing.is_none()
+                && let Some(ix) = self.board.next()
+            {
+                self.begin(ix)?;
+                while let Some(reply) = self.tasks.try_join_next() {
+                    self.take(reply)?;
+                }
+                if slice.elapsed() > SLICE {
+                    tokio::task::yield_now().await;
+                    slice = Instant::now();
+                }
+            } else if self.tasks.is_empty() {
+                return if self.board.unfinished == 0 { Ok(()) } else { Err(Stop::Cycle) };
+            } else {
+                let stop = self.info.cancel.clone();
+                tokio::select! {
+                    Some(reply) = self.tasks.join_next() => self.take(reply)?,
+                    () = stop.cancelled() => {}
+                }
+                slice = Instant::now();
+            }
+        }
+    }
+
+    /// Says what is cached, and stages what the outputs need.
+    fn open(&mut self) {
+        let steps = self.board.prepared.plan.steps.len();
+        let predicted_peak = self.board.prepared.plan.predicted_peak;
+        self.emit(EventKind::Started { steps, predicted_peak });
+        let cached = self.board.prepared.plan.cached.iter().map(|node| node.id.clone()).collect();
+        self.emit(EventKind::Cached { nodes: cached });
+        let mut effects = Effects::default();
+        let outputs = self.board.graph.outputs().to_vec();
+        for &ix in &outputs {
+            let own = self.board.canon(ix);
+            self.board.state_mut(own).root = true;
+            self.admit(ix, &mut effects);
+        }
+        for &ix in &outputs {
+            let own = self.board.canon(ix);
+            if self.board.state(own).from_cache {
+                self.say_cached(ix, own);
+            }
+            self.board.want(ix, &mut effects);
+        }
+        let order: Vec<NodeIx> = self.board.prepared.plan.steps.iter().map(|step| step.ix).collect();
+        self.board.rank(&order, &mut effects);
+        self.settle(effects);
+    }
+
+    /// Makes a node possible; the cache's values are taken up on the way.
+    pub(super) fn admit(&mut self, ix: NodeIx, effects: &mut Effects) {
+        let Self { board, engine, uis, origins, .. } = self;
+        board.admit(ix, effects, &mut |board, ix| {
+            let signature = board.prepared.signer.of(ix);
+            let mut cache = engine.cache.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(entry) = cache.get(&signature) else { return false };
+            let state = board.state_mut(ix);
+            state.slots.resize(entry.outputs.len().max(state.slots.len()), Slot::default());
+            for (slot, column) in state.slots.iter_mut().zip(entry.outputs.iter()) {
+                if slot.column.is_none() {
+                    engine.holdings.take(column, By::Job, &entry.origin);
+                    slot.column = Some(column.clone());
+                }
+            }
+            if let Some(ui) = entry.ui {
+                uis.insert(ix, ui);
+            }
+            origins.insert(ix, entry.origin);
+            true
+        });
+    }
+
+    fn under_way(&self) -> Option<NodeIx> {
+        self.computing.or_else(|| self.waiting.keys().min().copied())
+    }
+
+    /// Begins a node: asks it for its lazy inputs if it has some, then runs it.
+    fn begin(&mut self, ix: NodeIx) -> Result<(), Stop> {
+        self.board.state_mut(ix).phase = Phase::Running;
+        self.begun.insert(ix, Instant::now());
+        self.emit(EventKind::NodeStarted { node: self.node_ref(ix) });
+        self.think(ix)
+    }
+
+    /// Asks a node which lazy inputs it needs until it needs no more.
+    fn think(&mut self, ix: NodeIx) -> Result<(), Stop> {
+        loop {
+            if self.open_lazy(ix).next().is_none() {
+                return self.execute(ix);
+            }
+            let context = self.context(ix);
+            let class = self.board.graph.node(ix).class.clone();
+            let calls = calls(&class, &self.columns(ix));
+            if class.schema.work == Work::Async {
+                let asked = invoke::needs_async(class.node, context, calls);
+                let task = async move { Reply { ix, said: Said::Needs(asked.await) } };
+                self.waiting.insert(ix, self.tasks.spawn(task));
+                return Ok(());
+            }
+            let names =
+                invoke::needs(&*class.node, &context, &calls).map_err(|error| self.failed(ix, error))?;
+            drop(calls);
+            match self.asked(ix, &names) {
+                Asked::Nothing => return self.execute(ix),
+                Asked::There => {}
+                Asked::Deferred => return Ok(()),
+            }
+        }
+    }
+
+    /// Lazy links that were not asked for, by place.
+    fn open_lazy(&self, ix: NodeIx) -> impl Iterator<Item = usize> {
+        let asked = &self.board.state(ix).asked;
+        let inputs = self.board.graph.node(ix).inputs.iter().enumerate();
+        inputs
+            .filter(|(_, input)| input.lazy && input.link().is_some())
+            .map(|(place, _)| place)
+            .filter(|place| !asked.contains(&(*place as u32)))
+    }
+
+    /// Stages the lazy inputs that a node named.
+    fn asked(&mut self, ix: NodeIx, names: &[String]) -> Asked {
+        let graph = &self.board.graph;
+        let named = self.open_lazy(ix).filter(|place| {
+            let name = &*graph.node(ix).inputs[*place].name;
+            names.iter().any(|wanted| wanted == name)
+        });
+        let places: Vec<usize> = named.collect();
+        if places.is_empty() {
+            return Asked::Nothing;
+        }
+        let mut effects = Effects::default();
+        let mut wants = Vec::new();
+        for place in places {
+            self.board.state_mut(ix).asked.push(place as u32);
+            let input = &self.board.graph.node(ix).inputs[place];
+            let name = input.name.to_string();
+            if let Some((from, _)) = input.link() {
+                self.board.want(from, &mut effects);
+                if self.board.wait_for(ix, from) {
+                    wants.push(name);
+                }
+            }
+        }
+        if wants.is_empty() {
+            self.settle(effects);
+            return Asked::There;
+        }
+        self.board.state_mut(ix).phase = Phase::Staged;
+        self.emit(EventKind::NodeDeferred { node: self.node_ref(ix), wants });
+        self.revise(ix, &mut effects);
+        self.settle(effects);
+        Asked::Deferred
+    }
+
+    /// Has what was staged planned, and says so.
+    pub(super) fn revise(&mut self, cause: NodeIx, effects: &mut Effects) {
+        let (order, added_peak) = if effects.staged.is_empty() {
+            (Vec::new(), 0)
+        } else {
+            self.board.prepared.revise(&self.board.graph, &effects.staged)
+        };
+        let predicted_peak = self.info.residency.ledger().total().saturating_add(added_peak);
+        let node = self.node_ref(cause);
+        self.emit(EventKind::PlanRevised { node, added: order.len(), predicted_peak });
+        self.board.rank(&order, effects);
+    }
+
+    fn columns(&self, ix: NodeIx) -> Columns {
+        let asked = &self.board.state(ix).asked;
+        gather(&self.board.graph.node(ix).inputs, |place, input| {
+            if input.lazy && !asked.contains(&(place as u32)) {
+                return None;
+            }
+            let (from, slot) = input.link()?;
+            self.board.column(from, slot).cloned()
+        })
+    }
+
+    fn context(&mut self, ix: NodeIx) -> Context {
+        let node = self.board.graph.node(ix);
+        let wants = node.class.schema.hidden.iter().any(|(_, hidden)| *hidden == Hidden::DynPrompt);
+        let dynamic = wants.then(|| self.dynamic.workflow(&self.board.graph));
+        Context::new(self.info.clone(), self.node_ref(ix), dynamic)
+    }
+
+    fn execute(&mut self, ix: NodeIx) -> Result<(), Stop> {
+        let context = self.context(ix);
+        let class = self.board.graph.node(ix).class.clone();
+        let calls = calls(&class, &self.columns(ix));
+        // Where every call is blocked, the node's own code has no part in it.
+        let work = if calls.iter().any(|call| matches!(call, Call::Run(_))) {
+            class.schema.work
+        } else {
+            Work::Light
+        };
+        match work {
+            Work::Light => {
+                let given = invoke::run(&*class.node, &context, calls);
+                self.ran(ix, given)
+            }
+            Work::Async => {
+                let task = invoke::run_async(class.node, context, calls);
+                let task = async move { Reply { ix, said: Said::Done(task.await) } };
+                self.waiting.insert(ix, self.tasks.spawn(task));
+                Ok(())
+            }
+            Work::Compute => {
+                let device = self.engine.device.clone();
+                self.computing = Some(ix);
+                self.tasks.spawn(async move {
+                    let stop = context.cancel().clone();
+                    let turn = tokio::select! {
+                        turn = device.acquire_owned() => turn.ok(),
+                        () = stop.cancelled() => None,
+                    };
+                    let work = move || {
+                        let given = match &turn {
+                            Some(_) => invoke::run(&*class.node, &context, calls),
+                            None => Err(NodeError::cancelled()),
+                        };
+                        drop(turn);
+                        given
+                    };
+                    let said = tokio::task::spawn_blocking(work).await;
+                    let said = said.unwrap_or_else(|_| Err(NodeError::cancelled()));
+                    Reply { ix, said: Said::Done(said) }
+                });
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes what a node that ran elsewhere answers.
+    fn take(&mut self, reply: Result<Reply, tokio::task::JoinError>) -> Result<(), Stop> {
+        // Only a task that was aborted gives no reply, and that happens at the end of a run.
+        let Ok(Reply { ix, said }) = reply else { return Ok(()) };
+        self.waiting.remove(&ix);
+        if self.computing == Some(ix) {
+            self.computing = None;
+        }
+        match said {
+            Said::Done(given) => self.ran(ix, given),
+            Said::Needs(names) => {
+                let names = names.map_err(|error| self.failed(ix, error))?;
+                match self.asked(ix, &names) {
+                    Asked::Nothing => self.execute(ix),
+                    Asked::There => self.think(ix),
+                    Asked::Deferred => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// A node has run: its outputs are there, or a subgraph that will make them.
+    fn ran(&mut self, ix: NodeIx, given: Result<Vec<Given>, NodeError>) -> Result<(), Stop> {
+        let given = given.map_err(|error| self.failed(ix, error))?;
+        let class = self.board.graph.node(ix).class.clone();
+        let mut uis = Vec::new();
+        let mut made = Vec::with_capacity(given.len());
+        let mut expansions = Vec::new();
+        for (call, given) in given.into_iter().enumerate() {
+            match given {
+                Given::Blocked(why) => {
+                    if let Some(message) = why {
+                        self.emit(EventKind::NodeBlocked { node: self.node_ref(ix), message });
+                    }
+                    made.push(Made::Nothing);
+                }
+                Given::Outcome(outcome) => {
+                    uis.extend(outcome.ui);
+                    match outcome.outputs {
+                        Outputs::Values(values) => made.push(Made::Values(values)),
+                        Outputs::Expand(expansion) => {
+                            expansions.push((call, expansion));
+                            made.push(Made::Sources(Vec::new()));
+                        }
+                    }
+                }
+            }
+        }
+        if let Some(ui) = merge_ui(uis) {
+            self.uis.insert(ix, ui);
+        }
+        if !expansions.is_empty() {
+            return self.expand(ix, made, &expansions);
+        }
+        for made in &made {
+            made.check(&class).map_err(|error| self.failed(ix, error))?;
+        }
+        let columns = merge(&class, &made, |_| None);
+        drop(made);
+        self.finish(ix, columns);
+        Ok(())
+    }
+
+    /// A node's outputs are there.
+    pub(super) fn finish(&mut self, ix: NodeIx, columns: Vec<Column>) {
+        let origin = self.node_ref(ix);
+        self.executed.push(origin.id.clone());
+        let bytes = columns.iter().map(Column::bytes).sum();
+        let outputs: Arc<[Column]> = columns.into();
+        for column in outputs.iter() {
+            self.engine.holdings.take(column, By::Job, &origin);
+        }
+        let ui = self.uis.get(&ix).cloned();
+        let signature = self.board.prepared.signer.of(ix);
+        let entry = Entry {
+            outputs: outputs.clone(),
+            ui: ui.clone(),
+            origin: origin.clone(),
+            sketches: self.board.prepared.forecasts.sketches(ix),
+            inner: self.board.graph.node(ix).origin.is_some(),
+        };
+        self.engine.cache.lock().unwrap_or_else(PoisonError::into_inner).put(signature, entry);
+        let seconds = self.begun.remove(&ix).map_or(0.0, |begun| begun.elapsed().as_secs_f64());
+        let node = origin.clone();
+        self.emit(EventKind::NodeFinished { node, origin, ui, cached: false, seconds, bytes });
+
+        let mut effects = Effects::default();
+        self.board.unfinished -= 1;
+        let state = self.board.state_mut(ix);
+        state.phase = Phase::Done;
+        state.slots.resize(outputs.len(), Slot::default());
+        let mut replaced = Vec::new();
+        for (slot, (held, column)) in state.slots.iter_mut().zip(outputs.iter()).enumerate() {
+            if held.uses > 0 {
+                replaced.extend(held.column.replace(column.clone()));
+            } else {
+                effects.dropped.push((ix, slot, column.clone()));
+            }
+        }
+        let (waiters, equal) = (std::mem::take(&mut state.waiters), std::mem::take(&mut state.equal));
+        for column in replaced {
+            self.engine.holdings.give(&column, By::Job);
+        }
+        drop(outputs);
+        for other in equal {
+            self.say_cached(other, ix);
+        }
+        // A node that expanded ended its uses when its subgraph was there.
+        if !self.expanded.contains_key(&ix) {
+            self.board.end_uses_of(ix, &mut effects);
+        }
+        self.settle(effects);
+        for waiter in waiters {
+            let state = self.board.state_mut(waiter);
+            state.waiting -= 1;
+            if state.waiting == 0 {
+                match state.phase {
+                    Phase::Expanded => self.gathered.push(waiter),
+                    _ => self.board.make_ready(waiter),
+                }
+            }
+        }
+    }
+
+    /// Acts on what has changed on the board.
+    pub(super) fn settle(&mut self, effects: Effects) {
+        let Effects { dropped, admitted, settled, .. } = effects;
+        for (ix, slot, column) in dropped {
+            self.drop_value(ix, slot, column);
+        }
+        // What the cache gave and nobody reads.
+        for ix in admitted {
+            if self.board.state(ix).from_cache {
+                for slot in 0..self.board.state(ix).slots.len() {
+                    let held = &mut self.board.state_mut(ix).slots[slot];
+                    if held.uses == 0
+                        && let Some(column) = held.column.take()
+                    {
+                        self.drop_value(ix, slot, column);
+                    }
+                }
+            }
+        }
+        for (ix, own) in settled {
+            self.say_cached(ix, own);
+        }
+    }
+
+    fn drop_value(&self, ix: NodeIx, slot: usize, column: Column) {
+        self.engine.holdings.give(&column, By::Job);
+        let signature = self.board.prepared.signer.of(ix);
+        let cached = self.engine.cache.lock().unwrap_or_else(PoisonError::into_inner).contains(&signature);
+        let bytes = column.bytes();
+        drop(column);
+        if !cached {
+            self.emit(EventKind::ValueDropped { node: self.node_ref(ix), slot, bytes });
+        }
+    }
+
+    /// A node gets its outputs from the cache or from an equal node.
+    fn say_cached(&self, ix: NodeIx, own: NodeIx) {
+        let origin = self.origins.get(&own).cloned().unwrap_or_else(|| self.node_ref(own));
+        let ui = self.uis.get(&own).cloned();
+        let node = self.node_ref(ix);
+        self.emit(EventKind::NodeFinished { node, origin, ui, cached: true, seconds: 0.0, bytes: 0 });
+    }
+
+    pub(super) fn failed(&self, ix: NodeIx, error: NodeError) -> Stop {
+        if error.is_cancelled() { Stop::Cancelled(Some(ix)) } else { Stop::Failed(ix, error) }
+    }
+
+    fn stopped(&mut self, stop: Stop) -> RunError {
+        let executed = std::mem::take(&mut self.executed);
+        let (ix, message, exception, kind, inputs) = match stop {
+            Stop::Cancelled(ix) => {
+                return RunError::Interrupted { node: ix.map(|ix| self.node_ref(ix)), executed };
+            }
+            Stop::Failed(ix, error) => {
+                let asynchronous = self.board.graph.node(ix).class.schema.work == Work::Async;
+                let inputs = if asynchronous { Map::new() } else { shown(&self.columns(ix)) };
+                (ix, error.to_string(), error.exception.clone(), kind(error.kind), inputs)
+            }
+            Stop::Cycle => {
+                let pending = |ix| self.expanded.get(&ix).map(Pending::links).unwrap_or_default();
+                let (cycle, blamed) = self
+                    .board
+                    .find_cycle(&pending)
+                    .unwrap_or_else(|| (Vec::new(), self.board.stuck().next().unwrap_or_default()));
+                let ids: Vec<String> =
+                    cycle.iter().map(|ix| self.board.graph.node(*ix).info.id.to_string()).collect();
+                let message = format!("Dependency cycle detected: {} need each other", ids.join(", "));
+                (blamed, message, "graph.DependencyCycleError".to_owned(), "cycle", Map::new())
+            }
+        };
+        let node = self.node_ref(ix);
+        RunError::Failed(Arc::new(JobError { node, message, exception, kind, inputs, executed }))
+    }
+
+    fn clean_up(&mut self) {
+        for column in self.board.drain() {
+            self.engine.holdings.give(&column, By::Job);
+        }
+        self.expanded.clear();
+    }
+}
+
+impl Drop for Run<'_> {
+    /// A run that is dropped halfway gives back what it holds as well.
+    fn drop(&mut self) {
+        self.clean_up();
+        self.engine.cache.lock().unwrap_or_else(PoisonError::into_inner).end();
+    }
+}
+
+/// What came of asking a node for its lazy inputs.
+enum Asked {
+    /// It needs no more.
+    Nothing,
+    /// It needs some, and they are there.
+    There,
+    /// It waits for some.
+    Deferred,
+}
+
+fn kind(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Input => "input",
+        ErrorKind::Model => "model",
+        ErrorKind::Memory => "memory",
+        ErrorKind::Panicked => "panicked",
+        ErrorKind::Cancelled | ErrorKind::Failed => "failed",
+    }
+}
