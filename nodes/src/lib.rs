@@ -6,13 +6,17 @@
 //! - [`files`]: names from workflows, resolved inside a folder and nowhere else.
 //! - [`register`] adds all of them to a registry.
 
+pub mod compute;
 mod conditioning;
 pub mod environment;
+pub mod families;
 pub mod files;
 mod image;
 mod latent;
 mod mask;
 pub mod pixels;
+mod sampling;
+mod vae;
 pub mod values;
 
 use std::sync::Arc;
@@ -29,5 +33,7 @@ pub fn register(registry: &mut Registry, folders: &Arc<Folders>) -> Result<(), D
     image::register(registry, folders)?;
     mask::register(registry)?;
     conditioning::register(registry)?;
+    vae::register(registry)?;
+    sampling::register(registry)?;
     latent::register(registry, folders)
 }

@@ -87,4 +87,10 @@ pub trait Denoiser: Send + Sync {
 
     /// Channels that it expects of `x`.
     fn input_channels(&self) -> usize;
+
+    /// Channels of a text token.
+    fn context_channels(&self) -> usize;
+
+    /// Channels of the pooled text and sizes, where it reads any.
+    fn y_channels(&self) -> Option<usize>;
 }

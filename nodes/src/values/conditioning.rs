@@ -20,6 +20,12 @@ impl Conditioning {
         Self { entries: vec![entry] }
     }
 
+    /// Tokens of the longest prompt.
+    pub fn longest(&self) -> usize {
+        let prompts = self.entries.iter().filter_map(|e| e.cross_attn.as_ref());
+        prompts.filter_map(|t| t.dim(1).ok()).max().unwrap_or(0)
+    }
+
     /// The same entries, each changed.
     pub fn map(&self, change: impl FnMut(&mut Entry)) -> Self {
         let mut entries = self.entries.clone();

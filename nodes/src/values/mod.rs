@@ -7,11 +7,15 @@ mod conditioning;
 mod image;
 mod latent;
 mod mask;
+pub(crate) mod model;
+mod vae;
 
 pub use conditioning::Conditioning;
 pub use image::{Image, ImageShape};
 pub use latent::{Latent, LatentShape};
 pub use mask::{Mask, MaskShape};
+pub use model::{LoadedDenoiser, Model};
+pub use vae::{LoadedVae, Vae};
 
 use candle_core::{DType, Device, Tensor};
 use ebb_engine::node::NodeError;
@@ -25,6 +29,23 @@ pub(crate) trait OrNode<T> {
 impl<T> OrNode<T> for candle_core::Result<T> {
     fn or_node(self) -> Result<T, NodeError> {
         self.map_err(|e| NodeError::failed(format!("tensor operation: {e}")))
+    }
+}
+
+/// A model crate's failure as a node's: the file is at fault, or the caller stopped.
+pub(crate) fn model_error(label: &str, error: ebb_models::Error) -> NodeError {
+    match error {
+        ebb_models::Error::Cancelled => NodeError::cancelled(),
+        ebb_models::Error::Candle(e) => NodeError::failed(format!("{label}: tensor operation: {e}")),
+        other => NodeError::model(format!("{label}: {other}")),
+    }
+}
+
+/// Sampling's failure as a node's.
+pub(crate) fn sampling_error(error: ebb_sampling::Error) -> NodeError {
+    match error {
+        ebb_sampling::Error::Cancelled => NodeError::cancelled(),
+        other => NodeError::failed(other.to_string()),
     }
 }
 

@@ -209,4 +209,12 @@ impl Denoiser for Unet {
     fn input_channels(&self) -> usize {
         self.config.input_channels
     }
+
+    fn context_channels(&self) -> usize {
+        self.config.context_channels
+    }
+
+    fn y_channels(&self) -> Option<usize> {
+        self.config.y_channels
+    }
 }

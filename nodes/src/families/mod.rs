@@ -1,0 +1,39 @@
+//! Families of models: which blocks, which latent format, which relation to noise. Data, not
+//! pipelines: loading, sampling, guidance and memory are written once, elsewhere.
+
+mod concat;
+mod sd1;
+
+use ebb_models::denoiser::Denoiser;
+use ebb_models::ops::Ops;
+use ebb_models::source::Source;
+use ebb_models::{LoadOptions, Result};
+use ebb_sampling::guidance::{Conditioning, InputContext, ModelInputs};
+use ebb_sampling::{LatentFormat, ModelSampling};
+
+pub(crate) use concat::{image_concat, set_concat};
+pub use sd1::SD1;
+
+/// What sets one family apart from another.
+pub struct Family {
+    /// Its name for people.
+    pub name: &'static str,
+    /// The scale of its latents.
+    pub latent_format: LatentFormat,
+    /// Channels of its latents.
+    pub latent_channels: usize,
+    /// Its relation to noise, where the file says nothing else.
+    pub sampling: fn() -> ModelSampling,
+    /// Builds its denoiser.
+    pub denoiser: BuildDenoiser,
+    /// Latent channels (rows, then a bias) to red, green and blue in −1 … 1, for previews.
+    pub preview: &'static [[f32; 3]],
+    /// Adds what it reads from an entry beside the prompt itself.
+    pub inputs: AddInputs,
+}
+
+/// Builds a denoiser from tensors named as in a single file, without their prefix.
+pub type BuildDenoiser = for<'a> fn(&'a Ops, &'a dyn Source, LoadOptions<'a>) -> Result<Box<dyn Denoiser>>;
+
+/// Adds a model's inputs for an entry.
+pub type AddInputs = fn(&Conditioning, &InputContext<'_>, &mut ModelInputs) -> ebb_sampling::Result<()>;

@@ -1,0 +1,137 @@
+//! `VAEEncode`, `VAEEncodeTiled`.
+
+use candle_core::Tensor;
+use ebb_engine::node::{Context, Forecast, Inputs, Node, NodeError, Outcome, Sketches};
+use ebb_engine::schema::{Input, Schema};
+
+use super::tiles::{self, Tiling};
+use crate::values::{Image, ImageShape, Latent, LatentShape, OrNode, Vae, model_error};
+
+/// RGB pictures in 0 … 1 as pixels in −1 … 1, channels first, cut around their middle to whole cells.
+pub(super) fn to_pixels(picture: &Tensor, scale: usize) -> Result<Tensor, NodeError> {
+    let (_, height, width, channels) = picture.dims4().or_node()?;
+    let (h, w) = (height / scale * scale, width / scale * scale);
+    if h == 0 || w == 0 {
+        return Err(NodeError::input(
+            "pixels",
+            format!(
+                "a picture of {width}×{height} is smaller than one latent cell of {scale}×{scale} pixels"
+            ),
+        ));
+    }
+    let pixels = picture
+        .narrow(1, (height - h) / 2, h)
+        .and_then(|t| t.narrow(2, (width - w) / 2, w))
+        .and_then(|t| t.narrow(3, 0, channels.min(3)))
+        .and_then(|t| t.permute((0, 3, 1, 2)))
+        .or_node()?;
+    let pixels = match channels {
+        1 => pixels.repeat((1, 3, 1, 1)).or_node()?,
+        _ => pixels,
+    };
+    pixels.affine(2.0, -1.0).and_then(|t| t.contiguous()).or_node()
+}
+
+/// The latent of pictures.
+pub(super) fn encode(context: &Context, vae: &Vae, picture: &Tensor) -> Result<Tensor, NodeError> {
+    let pixels = to_pixels(picture, vae.scale())?;
+    let (batch, _, height, width) = pixels.dims4().or_node()?;
+    let loaded = vae.load(context)?;
+    let _scratch = context.reserve("VAE encode", vae.encode_scratch(1, height, width).unwrap_or(0))?;
+    let mut latents = Vec::with_capacity(batch);
+    for item in 0..batch {
+        context.progress(item as f64, batch as f64)?;
+        let one = pixels.narrow(0, item, 1).or_node()?;
+        latents.push(loaded.network().encode(&one).map_err(|e| model_error(&vae.spec().label, e))?);
+    }
+    Tensor::cat(&latents, 0).or_node()
+}
+
+fn forecast(
+    inputs: &Sketches,
+    scratch: impl FnOnce(&Vae, ImageShape) -> Option<u64>,
+) -> Result<Forecast, NodeError> {
+    let (Some(vae), Some(image)) = (inputs.what::<Vae>("vae"), inputs.what::<ImageShape>("pixels")) else {
+        return Ok(Forecast::unknown());
+    };
+    let scale = vae.scale();
+    let shape = LatentShape {
+        batch: image.batch,
+        channels: vae.latent_channels(),
+        height: image.height / scale,
+        width: image.width / scale,
+    };
+    let scratch = scratch(&vae, *image).unwrap_or(0);
+    Ok(Forecast::output(shape.sketch()?).using(vae.spec().clone()).scratch(scratch))
+}
+
+/// A picture's latent.
+pub(super) struct VAEEncode;
+
+impl Node for VAEEncode {
+    fn schema(&self) -> Schema {
+        Schema::new("VAEEncode")
+            .display("VAE Encode")
+            .category("latent")
+            .input(Input::wire("pixels", "IMAGE"))
+            .input(Input::wire("vae", "VAE"))
+            .output("LATENT")
+            .compute()
+    }
+
+    fn execute(&self, context: &Context, inputs: &Inputs) -> Result<Outcome, NodeError> {
+        let image = inputs.payload::<Image>("pixels")?;
+        let vae = inputs.payload::<Vae>("vae")?;
+        Ok(Outcome::payload(Latent::new(encode(context, &vae, image.tensor())?)))
+    }
+
+    fn forecast(&self, inputs: &Sketches) -> Result<Forecast, NodeError> {
+        forecast(inputs, |vae, image| vae.encode_scratch(1, image.height, image.width))
+    }
+}
+
+/// A picture's latent, tile by tile.
+pub(super) struct VAEEncodeTiled;
+
+impl Node for VAEEncodeTiled {
+    fn schema(&self) -> Schema {
+        Schema::new("VAEEncodeTiled")
+            .display("VAE Encode (Tiled)")
+            .category("_for_testing")
+            .input(Input::wire("pixels", "IMAGE"))
+            .input(Input::wire("vae", "VAE"))
+            .input(Input::int("tile_size", 512).range(64, 4096).option("step", 64))
+            .input(Input::int("overlap", 64).range(0, 4096).option("step", 32))
+            .input(Input::int("temporal_size", 64).range(8, 4096).option("step", 4))
+            .input(Input::int("temporal_overlap", 8).range(4, 4096).option("step", 4))
+            .output("LATENT")
+            .compute()
+    }
+
+    fn execute(&self, context: &Context, inputs: &Inputs) -> Result<Outcome, NodeError> {
+        let image = inputs.payload::<Image>("pixels")?;
+        let vae = inputs.payload::<Vae>("vae")?;
+        let scale = vae.scale();
+        let pixels = to_pixels(image.tensor(), scale)?;
+        let tile = inputs.size("tile_size")? / scale * scale;
+        let tiling = Tiling { tile, overlap: inputs.size("overlap")?.min(tile / 2) / scale * scale };
+        let loaded = vae.load(context)?;
+        let (_, _, height, width) = pixels.dims4().or_node()?;
+        let longest = (tile * 2).min(height.max(width));
+        let _scratch =
+            context.reserve("VAE encode (tiled)", vae.encode_scratch(1, tile / 2, longest).unwrap_or(0))?;
+        let latent =
+            tiles::three_ways(&pixels, tiling, (1, scale), vae.latent_channels(), |tile, done, total| {
+                context.progress(done as f64, total as f64)?;
+                loaded.network().encode(tile).map_err(|e| model_error(&vae.spec().label, e))
+            })?;
+        Ok(Outcome::payload(Latent::new(latent)))
+    }
+
+    fn forecast(&self, inputs: &Sketches) -> Result<Forecast, NodeError> {
+        let tile = inputs.uint("tile_size").unwrap_or(512) as usize;
+        forecast(inputs, |vae, image| {
+            vae.encode_scratch(1, tile / 2, (tile * 2).min(image.height.max(image.width)))
+        })
+    }
+}

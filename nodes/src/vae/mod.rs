@@ -1,0 +1,17 @@
+//! Nodes between pictures and latents.
+
+mod decode;
+mod encode;
+mod inpaint;
+mod tiles;
+
+use ebb_engine::registry::{DuplicateClass, Registry};
+
+pub(crate) fn register(registry: &mut Registry) -> Result<(), DuplicateClass> {
+    registry.add(decode::VAEDecode)?;
+    registry.add(decode::VAEDecodeTiled)?;
+    registry.add(encode::VAEEncode)?;
+    registry.add(encode::VAEEncodeTiled)?;
+    registry.add(inpaint::VAEEncodeForInpaint)?;
+    registry.add(inpaint::InpaintModelConditioning)
+}

@@ -1,0 +1,134 @@
+//! Work on tiles, their seams blended, as ComfyUI's tiled nodes do it: three passes with square,
+//! wide and tall tiles, whose seams lie in different places, averaged.
+
+use candle_core::Tensor;
+use ebb_engine::node::NodeError;
+
+use crate::values::{OrNode, elements, tensor};
+
+/// How a picture is cut, in cells of the input.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tiling {
+    /// Side of a square tile.
+    pub(super) tile: usize,
+    /// Cells that neighbours share.
+    pub(super) overlap: usize,
+}
+
+/// Output cells for input cells: a factor, and a divisor.
+pub(super) type Ratio = (usize, usize);
+
+fn scaled(cells: usize, (times, by): Ratio) -> usize {
+    cells * times / by
+}
+
+/// Where tiles of a length begin along an axis: one tile where it suffices.
+fn starts(length: usize, tile: usize, overlap: usize) -> Vec<usize> {
+    if length <= tile {
+        return vec![0];
+    }
+    let step = tile.saturating_sub(overlap).max(1);
+    // As many as it takes for the last one to reach the end.
+    (0..length.saturating_sub(overlap)).step_by(step).map(|at| at.min(length - overlap)).collect()
+}
+
+/// Runs `work` on every tile of three tilings and averages them. `work` is told how many tiles are
+/// done, and how many there are.
+pub(super) fn three_ways(
+    input: &Tensor,
+    tiling: Tiling,
+    ratio: Ratio,
+    channels: usize,
+    mut work: impl FnMut(&Tensor, usize, usize) -> Result<Tensor, NodeError>,
+) -> Result<Tensor, NodeError> {
+    let (batch, _, height, width) = input.dims4().or_node()?;
+    let Tiling { tile, overlap } = tiling;
+    let half = (tile / 2).max(1);
+    let shapes = [(half, tile * 2), (tile * 2, half), (tile, tile)];
+    let tiles =
+        |(h, w): (usize, usize)| starts(height, h, overlap).len() * starts(width, w, overlap).len() * batch;
+    let total: usize = shapes.iter().map(|shape| tiles(*shape)).sum();
+    let mut done = 0;
+    let (to_height, to_width) = (scaled(height, ratio), scaled(width, ratio));
+    let mut sum = vec![0f32; batch * channels * to_height * to_width];
+    for shape in shapes {
+        let pass = one_way(input, shape, overlap, ratio, channels, |tile| {
+            done += 1;
+            work(tile, done - 1, total)
+        })?;
+        sum.iter_mut().zip(pass).for_each(|(sum, value)| *sum += value);
+    }
+    sum.iter_mut().for_each(|v| *v /= shapes.len() as f32);
+    tensor(sum, &[batch, channels, to_height, to_width])
+}
+
+fn one_way(
+    input: &Tensor,
+    (tile_height, tile_width): (usize, usize),
+    overlap: usize,
+    ratio: Ratio,
+    channels: usize,
+    mut work: impl FnMut(&Tensor) -> Result<Tensor, NodeError>,
+) -> Result<Vec<f32>, NodeError> {
+    let (batch, _, height, width) = input.dims4().or_node()?;
+    let (to_height, to_width) = (scaled(height, ratio), scaled(width, ratio));
+    let plane = to_height * to_width;
+    let mut out = vec![0f32; batch * channels * plane];
+    let feather = scaled(overlap, ratio);
+    for item in 0..batch {
+        let one = input.narrow(0, item, 1).or_node()?;
+        let mut weights = vec![0f32; plane];
+        let whole = height <= tile_height && width <= tile_width;
+        for y in starts(height, tile_height, overlap) {
+            for x in starts(width, tile_width, overlap) {
+                let (h, w) = (tile_height.min(height - y), tile_width.min(width - x));
+                let part = one.narrow(2, y, h).and_then(|t| t.narrow(3, x, w)).and_then(|t| t.contiguous());
+                let result = work(&part.or_node()?)?;
+                let (_, _, rows, columns) = result.dims4().or_node()?;
+                let values = elements(&result)?;
+                let (at_y, at_x) = (scaled(y, ratio), scaled(x, ratio));
+                // Towards its sides a tile counts less, down to 1/feather; one that is too small for
+                // that counts whole.
+                let near = |d: usize| if d < feather { (d + 1) as f32 / feather as f32 } else { 1.0 };
+                let ramp =
+                    |i: usize, n: usize| if whole || feather >= n { 1.0 } else { near(i) * near(n - 1 - i) };
+                for row in 0..rows.min(to_height - at_y) {
+                    for column in 0..columns.min(to_width - at_x) {
+                        let weight = ramp(row, rows) * ramp(column, columns);
+                        let to = (at_y + row) * to_width + at_x + column;
+                        weights[to] += weight;
+                        for channel in 0..channels {
+                            let from = (channel * rows + row) * columns + column;
+                            out[(item * channels + channel) * plane + to] += values[from] * weight;
+                        }
+                    }
+                }
+            }
+        }
+        for channel in 0..channels {
+            let at = (item * channels + channel) * plane;
+            out[at..at + plane].iter_mut().zip(&weights).for_each(|(value, weight)| *value /= weight);
+        }
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device};
+
+    use super::*;
+
+    #[test]
+    fn tiles_cover_everything_and_blend_to_the_same_picture() {
+        for (height, width, tile, overlap) in [(5, 7, 4, 2), (33, 20, 8, 2), (8, 8, 16, 4), (64, 9, 16, 0)] {
+            let count = 2 * 3 * height * width;
+            let input = Tensor::arange(0f32, count as f32, &Device::Cpu).unwrap();
+            let input = input.reshape((2, 3, height, width)).unwrap();
+            let tiling = Tiling { tile, overlap };
+            let out = three_ways(&input, tiling, (1, 1), 3, |t, _, _| Ok(t.clone())).unwrap();
+            let worst = (out - &input).unwrap().abs().unwrap().max_all().unwrap();
+            assert!(worst.to_dtype(DType::F64).unwrap().to_scalar::<f64>().unwrap() < 1e-3);
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! `VAE`: an autoencoder that may not be loaded yet.
+
+use std::sync::Arc;
+
+use candle_core::{DType, Device, Tensor};
+use ebb_engine::node::{Context, NodeError};
+use ebb_engine::residency::{Component, ComponentSpec, Lease};
+use ebb_engine::value::Payload;
+use ebb_models::LoadOptions;
+use ebb_weights::WeightSource;
+
+use super::model::{key, label, load_overhead, load_progress};
+use super::model_error;
+use crate::compute::Compute;
+
+/// An autoencoder: where its weights are. Cloning shares them.
+#[derive(Clone)]
+pub struct Vae(Arc<Weights>);
+
+struct Weights {
+    source: WeightSource,
+    spec: ComponentSpec,
+    compute: Arc<Compute>,
+    outline: ebb_models::vae::Vae,
+}
+
+/// An autoencoder in memory.
+pub struct LoadedVae(ebb_models::vae::Vae);
+
+impl Component for LoadedVae {
+    fn bytes(&self) -> u64 {
+        self.0.bytes() as u64
+    }
+}
+
+impl LoadedVae {
+    /// The network.
+    pub fn network(&self) -> &ebb_models::vae::Vae {
+        &self.0
+    }
+}
+
+impl Vae {
+    /// The autoencoder in some tensors. Reads no weights.
+    ///
+    /// # Errors
+    /// Where tensors are missing or have the wrong shape.
+    pub fn new(source: WeightSource, compute: &Arc<Compute>) -> Result<Self, NodeError> {
+        let label = label(&source, "vae");
+        let outline = ebb_models::vae::Vae::load(&compute.counting(), &source, LoadOptions::default())
+            .map_err(|e| model_error(&label, e))?;
+        let spec = ComponentSpec {
+            key: key(&source, "vae", compute),
+            label,
+            bytes: outline.bytes() as u64,
+            load_overhead: load_overhead(&source),
+        };
+        Ok(Self(Arc::new(Weights { source, spec, compute: compute.clone(), outline })))
+    }
+
+    /// What is loaded for it.
+    pub fn spec(&self) -> &ComponentSpec {
+        &self.0.spec
+    }
+
+    /// Channels of its latents.
+    pub fn latent_channels(&self) -> usize {
+        self.0.outline.latent_channels()
+    }
+
+    /// Pixels along one side of a latent cell.
+    pub fn scale(&self) -> usize {
+        self.0.outline.scale()
+    }
+
+    /// The weights, loaded where they are not.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, there is no room, or the run is cancelled.
+    pub fn load(&self, context: &Context) -> Result<Lease<LoadedVae>, NodeError> {
+        let Weights { source, spec, compute, .. } = &*self.0;
+        context.component(spec, |progress| {
+            let mut report = load_progress(progress, spec.bytes);
+            let options = LoadOptions { progress: Some(&mut report), ..LoadOptions::default() };
+            let loaded = ebb_models::vae::Vae::load(compute.ops(), source, options);
+            loaded.map(LoadedVae).map_err(|e| model_error(&spec.label, e))
+        })
+    }
+
+    /// Bytes of scratch that decoding `batch` latents of a size in cells takes.
+    pub fn decode_scratch(&self, batch: usize, height: usize, width: usize) -> Option<u64> {
+        self.count(|vae| vae.decode(&zeros(&[batch, vae.latent_channels(), height, width])?))
+    }
+
+    /// Bytes of scratch that encoding `batch` pictures of a size in pixels takes.
+    pub fn encode_scratch(&self, batch: usize, height: usize, width: usize) -> Option<u64> {
+        self.count(|vae| vae.encode(&zeros(&[batch, 3, height, width])?))
+    }
+
+    fn count(&self, run: impl FnOnce(&ebb_models::vae::Vae) -> ebb_models::Result<Tensor>) -> Option<u64> {
+        let ops = self.0.compute.counting();
+        let vae = ebb_models::vae::Vae::load(&ops, &self.0.source, LoadOptions::default()).ok()?;
+        ops.reset_peak();
+        run(&vae).ok()?;
+        ops.peak_bytes().map(|bytes| bytes as u64)
+    }
+}
+
+fn zeros(dims: &[usize]) -> candle_core::Result<Tensor> {
+    Tensor::zeros(dims, DType::F32, &Device::Cpu)
+}
+
+impl Payload for Vae {
+    fn type_name(&self) -> &'static str {
+        "VAE"
+    }
+
+    fn bytes(&self) -> u64 {
+        0
+    }
+
+    fn summary(&self) -> String {
+        self.0.spec.label.to_string()
+    }
+}
