@@ -1,7 +1,14 @@
-//! ComfyUI's API format: node id → class and inputs.
+//! Workflows: ComfyUI's API format (node id → class and inputs), and the ways to it.
+//!
+//! [`source`] finds a workflow in a file, [`png`] reads the texts of pictures, and [`ui`] converts
+//! what the editor saves.
 //!
 //! Parsing is lenient where ComfyUI is (unknown keys are kept, `_meta` is carried along) and never
 //! judges the content: that is validation's part, which sees every error at once.
+
+pub mod png;
+pub mod source;
+pub mod ui;
 
 use std::fmt;
 use std::sync::Arc;
