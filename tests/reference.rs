@@ -21,6 +21,7 @@ const FAMILIES: &[Family] = &[
     networks::sd::SD2,
     networks::sd::SDXL,
     networks::text::T5_ENCODER,
+    networks::demo::FAMILY,
 ];
 
 /// Files of the reference kit that nothing here can compute yet.

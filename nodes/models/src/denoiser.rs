@@ -26,6 +26,13 @@ pub struct Input<'a> {
     pub control: Option<&'a Residuals>,
 }
 
+impl<'a> Input<'a> {
+    /// The inputs that every family has.
+    pub fn new(x: &'a Tensor, timesteps: &'a [f32], context: &'a Tensor) -> Self {
+        Self { x, timesteps, context, y: None, guidance: None, control: None }
+    }
+}
+
 /// What control networks add inside a UNet, in the order of its blocks.
 #[derive(Clone, Default)]
 pub struct Residuals {

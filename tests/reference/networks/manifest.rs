@@ -53,11 +53,12 @@ impl Kit {
 
 /// Backends that every network is compared on.
 pub(crate) fn backends() -> AnyResult<Vec<(&'static str, Ops)>> {
-    let kernels = Kernels::new(Threads::new(0)?, Pool::new())?;
-    Ok(vec![
-        ("kernels", Ops::cpu(kernels, Precision::F32)),
-        ("candle", Ops::candle(candle_core::Device::Cpu, Precision::F32)),
-    ])
+    Ok(vec![("kernels", kernels()?), ("candle", Ops::candle(candle_core::Device::Cpu, Precision::F32))])
+}
+
+/// What runs by default.
+pub(crate) fn kernels() -> AnyResult<Ops> {
+    Ok(Ops::cpu(Kernels::new(Threads::new(0)?, Pool::new())?, Precision::F32))
 }
 
 /// Records one result of one backend.

@@ -1,5 +1,7 @@
 //! `models/FAMILY`: tiny networks of every family, built from procedural weights, against the reference's outputs.
 
+mod chain;
+pub(crate) mod demo;
 mod manifest;
 pub(crate) mod sd;
 mod synth;

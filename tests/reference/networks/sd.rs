@@ -5,12 +5,13 @@ use std::path::Path;
 use candle_core::Tensor;
 use ebb_models::LoadOptions;
 use ebb_models::denoiser::{Denoiser, Input, Session};
-use ebb_models::ops::Ops;
 use ebb_models::text::Stack;
 use ebb_models::unet::Unet;
 use ebb_models::vae::Vae;
+use ebb_sampling::LatentFormat;
 
 use super::BOUND;
+use super::chain::{self, Pipeline};
 use super::manifest::{Kit, backends, record};
 use super::text;
 use crate::support::{AnyResult, Family, Report, relative_difference, values};
@@ -39,37 +40,30 @@ pub(crate) const SDXL: Family = Family {
 fn check(folder: &Path, family: &str, report: &mut Report) -> AnyResult {
     let kit = Kit::open(folder, family)?;
     for (backend, ops) in backends()? {
-        record(report, backend, "output", unet(&kit, &ops), BOUND);
-        if kit.io.contains_key("vae_latent") {
-            let vae = Vae::load(&ops, &kit.source("first_stage_model.")?, LoadOptions::default())?;
-            record(report, backend, "vae_decoded", decode(&kit, &vae), BOUND);
-            record(report, backend, "vae_encoded", encode(&kit, &vae), BOUND);
+        let unet = Unet::load(&ops, &kit.source("model.diffusion_model.")?, LoadOptions::default())?;
+        let output = denoise(&kit, &unet).and_then(|y| relative_difference(&y, kit.input("output")?));
+        record(report, backend, "output", output, BOUND);
+        if !kit.io.contains_key("vae_latent") {
+            continue;
         }
-        if kit.io.contains_key("clip.0") {
-            let stack = text::stack(&ops, &kit, family, None)?;
-            text::check(&kit, folder, family, &stack, "clip", backend, report);
-            let skip = Stack { layer: Some(-2), ..stack };
-            text::check(&kit, folder, family, &skip, "clip_skip2", backend, report);
-        }
+        let vae = Vae::load(&ops, &kit.source("first_stage_model.")?, LoadOptions::default())?;
+        record(report, backend, "vae_decoded", decode(&kit, &vae), BOUND);
+        record(report, backend, "vae_encoded", encode(&kit, &vae), BOUND);
+        let stack = text::stack(&ops, &kit, family, None)?;
+        text::check(&kit, family, &stack, "clip", backend, report);
+        let format = if family == "sdxl" { LatentFormat::SDXL } else { LatentFormat::SD1 };
+        let pipeline = Pipeline { stack: &stack, unet: &unet, vae: &vae, format };
+        chain::check(&kit, family, &pipeline, backend, report);
+        let skip = Stack { layer: Some(-2), ..stack };
+        text::check(&kit, family, &skip, "clip_skip2", backend, report);
     }
     Ok(())
 }
 
-fn unet(kit: &Kit, ops: &Ops) -> AnyResult<f64> {
-    let unet = Unet::load(ops, &kit.source("model.diffusion_model.")?, LoadOptions::default())?;
-    relative_difference(&denoise(kit, &unet)?, kit.input("output")?)
-}
-
 pub(super) fn denoise(kit: &Kit, model: &dyn Denoiser) -> AnyResult<Tensor> {
     let timesteps = values(kit.input("timestep")?)?;
-    let input = Input {
-        x: kit.input("x")?,
-        timesteps: &timesteps,
-        context: kit.input("context")?,
-        y: kit.io.get("y"),
-        guidance: None,
-        control: None,
-    };
+    let input =
+        Input { y: kit.io.get("y"), ..Input::new(kit.input("x")?, &timesteps, kit.input("context")?) };
     Ok(model.denoise(&mut Session::new(), input)?)
 }
 

@@ -10,6 +10,7 @@ use ebb_models::ops::Ops;
 use ebb_models::source::Source;
 use ebb_models::t5::T5;
 use ebb_models::text::{Chunks, Composition, Encoded, Stack, Token, Tokens};
+use ebb_text::{ChunkRules, ClipVocabulary};
 
 use super::BOUND;
 use super::manifest::{Kit, backends, record};
@@ -56,27 +57,31 @@ pub(super) fn stack_of(ops: &Ops, source: &dyn Source, family: &str, layer: Opti
     Ok(Stack { composition, l, g, t5: None, layer })
 }
 
-/// The reference's own tokens of a prompt, so that this compares encoders and not tokenisers.
-pub(super) fn tokens(folder: &Path, family: &str, prompt: &str) -> AnyResult<Tokens> {
-    let text = std::fs::read_to_string(folder.join("math/tokens.json"))?;
-    let all: serde_json::Value = serde_json::from_str(&text)?;
-    let entry = all.as_array().and_then(|a| a.iter().find(|e| e["text"] == prompt));
-    let entry = entry.ok_or_else(|| format!("math/tokens.json has no {prompt:?}"))?;
-    let chunks = |key: &str| -> AnyResult<Chunks> {
-        let chunks: Vec<Vec<(u32, f32)>> = serde_json::from_value(entry[key].clone())?;
-        Ok(chunks.into_iter().map(|c| c.into_iter().map(|(id, w)| (Token::Id(id), w)).collect()).collect())
+/// A prompt in the tokens of a family's encoders.
+pub(super) fn tokenize(family: &str, prompt: &str) -> AnyResult<Tokens> {
+    let chunks = |rules: &ChunkRules| -> AnyResult<Chunks> {
+        let chunks = ebb_text::tokenize(prompt, &ClipVocabulary, rules, None)?;
+        Ok(chunks.into_iter().map(|c| c.into_iter().map(|t| (token(t.token), t.weight)).collect()).collect())
     };
     Ok(match family {
-        "sd2" => Tokens { g: chunks("sd2_h")?, ..Tokens::default() },
-        "sdxl" => Tokens { l: chunks("sd1")?, g: chunks("sdxl_g")?, ..Tokens::default() },
-        _ => Tokens { l: chunks("sd1")?, ..Tokens::default() },
+        "sd2" => Tokens { g: chunks(&ChunkRules::CLIP_H)?, ..Tokens::default() },
+        "sdxl" => {
+            Tokens { l: chunks(&ChunkRules::CLIP_L)?, g: chunks(&ChunkRules::CLIP_G)?, ..Tokens::default() }
+        }
+        _ => Tokens { l: chunks(&ChunkRules::CLIP_L)?, ..Tokens::default() },
     })
+}
+
+fn token(token: ebb_text::Token) -> Token {
+    match token {
+        ebb_text::Token::Id(id) => Token::Id(id),
+        ebb_text::Token::Vector(v) => Token::Vector(v),
+    }
 }
 
 /// Compares `PREFIX.N` and `PREFIX.N.pooled` for every prompt of the manifest.
 pub(super) fn check(
     kit: &Kit,
-    folder: &Path,
     family: &str,
     stack: &Stack,
     prefix: &str,
@@ -88,7 +93,7 @@ pub(super) fn check(
         if !kit.io.contains_key(&key) {
             continue;
         }
-        let encoded = tokens(folder, family, prompt).and_then(|t| Ok(stack.encode(&t)?));
+        let encoded = tokenize(family, prompt).and_then(|t| Ok(stack.encode(&t)?));
         let compare = |pick: &dyn Fn(&Encoded) -> Option<candle_core::Tensor>, key: &str| -> AnyResult<f64> {
             let encoded = encoded.as_ref().map_err(|e| e.to_string())?;
             relative_difference(&pick(encoded).ok_or("nothing was pooled")?, kit.input(key)?)

@@ -5,6 +5,7 @@
 
 mod load;
 mod res;
+pub mod sizes;
 mod transformer;
 
 use std::sync::Arc;
