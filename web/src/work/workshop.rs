@@ -1,0 +1,72 @@
+//! What checks and runs prompts, as the server sees it. The engine is behind it, and stand-ins are in tests.
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use ebb_engine::events::EventSink;
+use ebb_engine::node::Cancel;
+use ebb_engine::residency::Residency;
+use serde_json::{Map, Value as Json};
+
+/// A future that borrows from the workshop.
+pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A prompt that was checked and can run.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// The prompt with its values coerced.
+    pub prompt: Json,
+    /// Output nodes that passed.
+    pub outputs: Vec<String>,
+    /// Errors of those that did not.
+    pub node_errors: Json,
+    /// Model components that it will need.
+    pub components: Vec<String>,
+}
+
+/// A prompt that was refused.
+#[derive(Debug, Clone)]
+pub struct Refused {
+    /// `{"type", "message", "details", "extra_info"}`.
+    pub error: Json,
+    /// Errors by node.
+    pub node_errors: Json,
+}
+
+/// A job to run.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// The job's id.
+    pub id: Arc<str>,
+    /// The prompt as [`Checked`] gave it.
+    pub prompt: Json,
+    /// Output nodes to run.
+    pub outputs: Vec<String>,
+    /// `extra_pnginfo` of the submission.
+    pub extra_pnginfo: Json,
+}
+
+/// Checks and runs prompts.
+pub trait Workshop: Send + Sync + 'static {
+    /// Descriptions of all nodes, or of one class; `{}` for a class that is not there. File lists are read anew.
+    fn object_info(&self, class: Option<&str>) -> Map<String, Json>;
+
+    /// Checks a prompt. `targets`: only these output nodes.
+    fn check(&self, prompt: Json, targets: Option<Vec<String>>) -> Later<'_, Result<Checked, Refused>>;
+
+    /// Runs a job to its end, which is the last event: succeeded, failed or interrupted.
+    fn run(&self, job: Run, events: Arc<dyn EventSink>, cancel: Cancel) -> Later<'_, ()>;
+
+    /// Gives back memory: model components, and with `cache` the outputs of earlier jobs too.
+    fn free(&self, models: bool, cache: bool);
+
+    /// Names of the model components that are in memory.
+    fn resident(&self) -> HashSet<String>;
+
+    /// The process's ledger of memory.
+    fn residency(&self) -> Option<Arc<Residency>> {
+        None
+    }
+}

@@ -1,0 +1,87 @@
+//! One connection's life.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{Query, State};
+use axum::response::Response;
+use futures::{SinkExt, StreamExt};
+use serde::Deserialize;
+use serde_json::Value as Json;
+
+use super::frames;
+use crate::app::App;
+
+/// Bytes of a frame from a client: they only ever send flags.
+const LONGEST: usize = 1 << 20;
+/// How long a frame may take to leave.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often a silent connection is asked whether it is still there.
+const PING: Duration = Duration::from_secs(30);
+
+#[derive(Deserialize)]
+pub(crate) struct Words {
+    #[serde(rename = "clientId")]
+    client_id: Option<String>,
+}
+
+/// `GET /ws?clientId=ID`.
+pub(crate) async fn upgrade(State(app): State<App>, Query(words): Query<Words>, upgrade: WebSocketUpgrade) -> Response {
+    upgrade
+        .max_message_size(LONGEST)
+        .max_frame_size(LONGEST)
+        .on_upgrade(move |socket| serve(app, words.client_id.filter(|id| id.len() <= 256), socket))
+}
+
+async fn serve(app: App, sid: Option<String>, socket: WebSocket) {
+    let mut inbox = app.hub.connect(sid);
+    let (mut sink, mut stream) = socket.split();
+    let mut first = true;
+    let mut ping = tokio::time::interval_at(tokio::time::Instant::now() + PING, PING);
+    let mut listening = true;
+    loop {
+        tokio::select! {
+            frame = inbox.frames.recv(), if listening => match frame {
+                Some(frame) => {
+                    if !matches!(tokio::time::timeout(PATIENCE, sink.send(frame)).await, Ok(Ok(()))) {
+                        break;
+                    }
+                }
+                // The id has a newer connection: this one stays open and hears nothing, as with ComfyUI.
+                None if inbox.replaced.load(Ordering::SeqCst) => listening = false,
+                None => break,
+            },
+            received = stream.next() => match received {
+                Some(Ok(Message::Text(text))) => {
+                    if first {
+                        negotiate(&app, &inbox.sid, inbox.connection, &text);
+                    }
+                    first = false;
+                }
+                Some(Ok(Message::Close(_)) | Err(_)) | None => break,
+                Some(Ok(_)) => {}
+            },
+            _ = ping.tick() => {
+                if !matches!(tokio::time::timeout(PATIENCE, sink.send(Message::Ping(Default::default()))).await, Ok(Ok(()))) {
+                    break;
+                }
+            }
+            () = app.stopping.cancelled() => {
+                let _ = tokio::time::timeout(Duration::from_secs(1), sink.send(Message::Close(None))).await;
+                break;
+            }
+        }
+    }
+    app.hub.disconnect(&inbox.sid, inbox.connection);
+}
+
+/// Flags count in the very first text frame only.
+fn negotiate(app: &App, sid: &str, connection: u64, text: &str) {
+    let Ok(frame) = serde_json::from_str::<Json>(text) else { return };
+    if frame.get("type").and_then(Json::as_str) != Some("feature_flags") {
+        return;
+    }
+    let metadata = frame.pointer("/data/supports_preview_metadata") == Some(&Json::Bool(true));
+    app.hub.negotiate(sid, connection, metadata, frames::text("feature_flags", &app.features()));
+}
