@@ -17,9 +17,8 @@ pub(crate) fn json(value: &impl Serialize) -> Response {
 /// JSON with a status.
 pub(crate) fn json_with(status: StatusCode, value: &impl Serialize) -> Response {
     match serde_json::to_vec(value) {
-        Ok(body) => {
-            (status, [(header::CONTENT_TYPE, "application/json; charset=utf-8")], Body::from(body)).into_response()
-        }
+        Ok(body) => (status, [(header::CONTENT_TYPE, "application/json; charset=utf-8")], Body::from(body))
+            .into_response(),
         Err(error) => {
             tracing::error!(%error, "an answer could not be written as JSON");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()

@@ -4,7 +4,6 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
-use std::time::Instant;
 
 use axum::Router;
 use axum::http::{StatusCode, header};
@@ -43,7 +42,6 @@ pub(crate) struct Inner {
     pub(crate) counter: AtomicI64,
     /// Cancelled when the server stops: websockets and event streams end.
     pub(crate) stopping: CancellationToken,
-    pub(crate) started: Instant,
 }
 
 impl Deref for App {
@@ -71,7 +69,8 @@ impl App {
                 "took up jobs that ran when the last server ended"
             );
         }
-        let (hub, feed, metrics) = (Arc::new(Hub::default()), Arc::new(Feed::default()), Arc::new(Metrics::default()));
+        let (hub, feed, metrics) =
+            (Arc::new(Hub::default()), Arc::new(Feed::default()), Arc::new(Metrics::default()));
         hub.status(store.counts()?.remaining());
         let dispatcher = Dispatcher::start(Bench {
             store: Arc::clone(&store),
@@ -95,7 +94,6 @@ impl App {
             logs,
             dispatcher,
             stopping: CancellationToken::new(),
-            started: Instant::now(),
         })))
     }
 
@@ -171,5 +169,6 @@ pub(crate) fn router(app: &App) -> Router {
 
 async fn wrong_method() -> Response {
     let text = "405: Method Not Allowed";
-    (StatusCode::METHOD_NOT_ALLOWED, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
+    (StatusCode::METHOD_NOT_ALLOWED, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text)
+        .into_response()
 }

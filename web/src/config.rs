@@ -190,7 +190,9 @@ pub enum ConfigError {
         listen: SocketAddr,
     },
     /// A token that can be guessed.
-    #[error("the token has {length} characters; it needs 16 or more, for example from `openssl rand -hex 16`")]
+    #[error(
+        "the token has {length} characters; it needs 16 or more, for example from `openssl rand -hex 16`"
+    )]
     ShortToken {
         /// Its length.
         length: usize,

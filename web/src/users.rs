@@ -77,8 +77,10 @@ impl Users {
         if users.values().any(|n| n == name) {
             return Ok(None);
         }
-        let safe: String =
-            name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' }).collect();
+        let safe: String = name
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' })
+            .collect();
         let id = format!("{}_{}", safe.get(..safe.len().min(100)).unwrap_or_default(), uuid::Uuid::new_v4());
         users.insert(id.clone(), name.to_owned());
         store::replace(&self.list_file(), &serde_json::to_vec_pretty(&users)?)?;

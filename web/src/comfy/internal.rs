@@ -57,7 +57,8 @@ pub(crate) async fn send_logs(app: App) {
 }
 
 pub(crate) async fn folder_paths(State(app): State<App>) -> Response {
-    let folders: Map<String, Json> = app.config.models.iter().map(|f| (f.name.clone(), json!(f.paths))).collect();
+    let folders: Map<String, Json> =
+        app.config.models.iter().map(|f| (f.name.clone(), json!(f.paths))).collect();
     answer::json(&folders)
 }
 

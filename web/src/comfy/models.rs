@@ -46,7 +46,14 @@ pub(crate) fn files(folder: &ModelFolder) -> Vec<ModelFile> {
     found
 }
 
-fn collect(folder: &FilePath, prefix: &str, kind: &str, path_index: usize, depth: u32, found: &mut Vec<ModelFile>) {
+fn collect(
+    folder: &FilePath,
+    prefix: &str,
+    kind: &str,
+    path_index: usize,
+    depth: u32,
+    found: &mut Vec<ModelFile>,
+) {
     // Links may go round in a circle.
     if depth > 16 {
         return;
@@ -70,7 +77,8 @@ fn collect(folder: &FilePath, prefix: &str, kind: &str, path_index: usize, depth
 }
 
 fn belongs(name: &str, kind: &str) -> bool {
-    let extension = FilePath::new(name).extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
+    let extension =
+        FilePath::new(name).extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
     match kind {
         "configs" => extension == "yaml",
         "custom_nodes" => false,
@@ -98,7 +106,10 @@ pub(crate) async fn embeddings(State(app): State<App>) -> Response {
     let Some(folder) = folder(&app, "embeddings").cloned() else { return answer::json(&json!([])) };
     match blocking(move || Ok(files(&folder))).await {
         Ok(files) => answer::json(
-            &files.iter().map(|f| f.name.rsplit_once('.').map_or(f.name.as_str(), |(stem, _)| stem)).collect::<Vec<_>>(),
+            &files
+                .iter()
+                .map(|f| f.name.rsplit_once('.').map_or(f.name.as_str(), |(stem, _)| stem))
+                .collect::<Vec<_>>(),
         ),
         Err(error) => failed(error),
     }

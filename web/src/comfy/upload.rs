@@ -77,7 +77,10 @@ async fn save(app: App, form: Form, is_mask: bool) -> Response {
             return Ok(Err(error));
         }
         std::fs::create_dir_all(&root)?;
-        let path = match roots::resolve(&root, &format!("{subfolder}/{filename}").trim_start_matches('/').to_owned()) {
+        let path = match roots::resolve(
+            &root,
+            &format!("{subfolder}/{filename}").trim_start_matches('/').to_owned(),
+        ) {
             Ok(path) => path,
             Err(error) => return Ok(Err(error)),
         };
@@ -178,10 +181,12 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let mut taken: Vec<String> = std::thread::scope(|scope| {
             let tasks: Vec<_> = (0..8u8)
-                .map(|i| scope.spawn({
-                    let path = folder.path().join("x.png");
-                    move || place(&path, "x.png", &[i; 64]).expect("placed")
-                }))
+                .map(|i| {
+                    scope.spawn({
+                        let path = folder.path().join("x.png");
+                        move || place(&path, "x.png", &[i; 64]).expect("placed")
+                    })
+                })
                 .collect();
             tasks.into_iter().map(|t| t.join().expect("no panic")).collect()
         });

@@ -17,7 +17,9 @@ use crate::security::headers::SANDBOX;
 /// `NAME [output]` names a folder that overrides `type`.
 pub(crate) fn split_annotation(name: &str) -> (&str, Option<&'static str>) {
     for folder in ["input", "output", "temp"] {
-        if let Some(rest) = name.strip_suffix(']').and_then(|n| n.strip_suffix(folder)).and_then(|n| n.strip_suffix(" [")) {
+        if let Some(rest) =
+            name.strip_suffix(']').and_then(|n| n.strip_suffix(folder)).and_then(|n| n.strip_suffix(" ["))
+        {
             return (rest, Some(folder));
         }
     }

@@ -81,7 +81,11 @@ pub(crate) fn decode(bytes: &[u8], limit: u64) -> Result<DynamicImage, PictureEr
 }
 
 /// A smaller file of the same picture. WebP is without loss: the one encoder in safe Rust.
-pub(crate) fn preview(picture: &DynamicImage, preview: Preview, channel: Channel) -> Result<Vec<u8>, PictureError> {
+pub(crate) fn preview(
+    picture: &DynamicImage,
+    preview: Preview,
+    channel: Channel,
+) -> Result<Vec<u8>, PictureError> {
     let mut out = Cursor::new(Vec::new());
     if preview.jpeg {
         let picture = picture.to_rgb8();
@@ -128,7 +132,8 @@ fn texts(file: &[u8]) -> Vec<(String, String)> {
     let Ok(reader) = png::Decoder::new(Cursor::new(file)).read_info() else { return Vec::new() };
     let info = reader.info();
     let plain = info.uncompressed_latin1_text.iter().map(|t| (t.keyword.clone(), t.text.clone()));
-    let packed = info.compressed_latin1_text.iter().filter_map(|t| Some((t.keyword.clone(), t.get_text().ok()?)));
+    let packed =
+        info.compressed_latin1_text.iter().filter_map(|t| Some((t.keyword.clone(), t.get_text().ok()?)));
     let unicode = info.utf8_text.iter().filter_map(|t| Some((t.keyword.clone(), t.get_text().ok()?)));
     plain.chain(packed).chain(unicode).collect()
 }
@@ -175,8 +180,10 @@ mod tests {
         let mut file = Vec::new();
         let mut encoder = png::Encoder::new(&mut file, 65_000, 65_000);
         encoder.set_color(png::ColorType::Rgba);
-        // The header only: decoding it would ask for 17 GB.
-        drop(encoder.write_header().expect("a header"));
+        // A header and the beginning of the pixels: decoding it would ask for 17 GB.
+        let mut writer = encoder.write_header().expect("a header");
+        writer.write_chunk(png::chunk::IDAT, &[0x78, 0x01]).expect("a chunk");
+        drop(writer);
         let error = decode(&file, 128 << 20).expect_err("too large");
         assert!(matches!(error, PictureError::TooLarge { width: 65_000, .. }), "{error}");
     }
@@ -191,9 +198,11 @@ mod tests {
     #[test]
     fn a_mask_keeps_the_texts() {
         let picture = RgbaImage::from_pixel(4, 4, image::Rgba([1, 2, 3, 255]));
-        let texts = [("prompt".to_owned(), "{\"1\":{}}".to_owned()), ("workflow".to_owned(), "\"気\"".to_owned())];
+        let texts =
+            [("prompt".to_owned(), "{\"1\":{}}".to_owned()), ("workflow".to_owned(), "\"気\"".to_owned())];
         let original = encode_with_text(&picture, &texts).expect("a picture");
-        let mask = encode_with_text(&RgbaImage::from_pixel(2, 2, image::Rgba([9, 9, 9, 7])), &[]).expect("a mask");
+        let mask =
+            encode_with_text(&RgbaImage::from_pixel(2, 2, image::Rgba([9, 9, 9, 7])), &[]).expect("a mask");
         let merged = with_alpha_of(&original, &mask, 1 << 20).expect("merged");
         assert_eq!(decode(&merged, 1 << 20).expect("a picture").to_rgba8().get_pixel(3, 3).0, [1, 2, 3, 7]);
         assert_eq!(super::texts(&merged), texts);

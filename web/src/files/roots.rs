@@ -54,7 +54,8 @@ fn open_beneath(root: &Path, inside: &Path) -> Result<File, PathError> {
         .map_err(|_| PathError::Missing)?;
     // Not blocking: a pipe put in a file's place must not hold the thread.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    match openat2(&folder, inside, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS) {
+    match openat2(&folder, inside, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS)
+    {
         Ok(file) => Ok(File::from(file)),
         Err(Errno::XDEV) => Err(PathError::Outside),
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ISDIR) => Err(PathError::Missing),

@@ -48,13 +48,21 @@ pub(crate) fn harmless(mime: &'static str) -> &'static str {
 
 /// `Content-Disposition` as ComfyUI writes it for what is shown, with `attachment` for what is not.
 pub(crate) fn disposition(name: &str, shown: bool) -> HeaderValue {
-    let plain: String =
-        name.chars().map(|c| if c.is_ascii_graphic() && c != '"' && c != '\\' || c == ' ' { c } else { '_' }).collect();
+    let plain: String = name
+        .chars()
+        .map(|c| if c.is_ascii_graphic() && c != '"' && c != '\\' || c == ' ' { c } else { '_' })
+        .collect();
     let mut value = format!("{}filename=\"{plain}\"", if shown { "" } else { "attachment; " });
     if plain != name {
         let encoded: String = name
             .bytes()
-            .map(|b| if b.is_ascii_alphanumeric() || b"-._~".contains(&b) { (b as char).to_string() } else { format!("%{b:02X}") })
+            .map(|b| {
+                if b.is_ascii_alphanumeric() || b"-._~".contains(&b) {
+                    (b as char).to_string()
+                } else {
+                    format!("%{b:02X}")
+                }
+            })
             .collect();
         value.push_str(&format!("; filename*=UTF-8''{encoded}"));
     }
@@ -84,7 +92,8 @@ fn respond(mut file: File, name: &str, request: &HeaderMap, trust: Trust) -> std
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(mime));
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    let dated = |d: SystemTime| HeaderValue::from_str(&httpdate::fmt_http_date(d)).map_err(std::io::Error::other);
+    let dated =
+        |d: SystemTime| HeaderValue::from_str(&httpdate::fmt_http_date(d)).map_err(std::io::Error::other);
     headers.insert(header::LAST_MODIFIED, dated(modified)?);
     headers.insert(header::ETAG, HeaderValue::from_str(&etag).map_err(std::io::Error::other)?);
     if unchanged(request, &etag, modified) {
@@ -94,12 +103,14 @@ fn respond(mut file: File, name: &str, request: &HeaderMap, trust: Trust) -> std
         Wanted::All => (StatusCode::OK, 0, meta.len()),
         Wanted::Part(start, end) => {
             let range = format!("bytes {start}-{end}/{}", meta.len());
-            headers.insert(header::CONTENT_RANGE, HeaderValue::from_str(&range).map_err(std::io::Error::other)?);
+            headers
+                .insert(header::CONTENT_RANGE, HeaderValue::from_str(&range).map_err(std::io::Error::other)?);
             (StatusCode::PARTIAL_CONTENT, start, end - start + 1)
         }
         Wanted::Nothing => {
             let range = format!("bytes */{}", meta.len());
-            headers.insert(header::CONTENT_RANGE, HeaderValue::from_str(&range).map_err(std::io::Error::other)?);
+            headers
+                .insert(header::CONTENT_RANGE, HeaderValue::from_str(&range).map_err(std::io::Error::other)?);
             return Ok((StatusCode::RANGE_NOT_SATISFIABLE, headers).into_response());
         }
     };
@@ -145,7 +156,9 @@ fn wanted(request: &HeaderMap, etag: &str, modified: SystemTime, length: u64) ->
             return Wanted::All;
         }
     }
-    let Some(range) = text(request, header::RANGE).and_then(|r| r.strip_prefix("bytes=")) else { return Wanted::All };
+    let Some(range) = text(request, header::RANGE).and_then(|r| r.strip_prefix("bytes=")) else {
+        return Wanted::All;
+    };
     if range.contains(',') {
         return Wanted::All;
     }
@@ -167,7 +180,8 @@ mod tests {
     #[test]
     fn ranges() {
         let ask = |range: &str| {
-            let headers = HeaderMap::from_iter([(header::RANGE, HeaderValue::from_str(range).expect("a header"))]);
+            let headers =
+                HeaderMap::from_iter([(header::RANGE, HeaderValue::from_str(range).expect("a header"))]);
             wanted(&headers, "\"x\"", UNIX_EPOCH, 100)
         };
         assert_eq!(ask("bytes=0-7"), Wanted::Part(0, 7));
@@ -196,7 +210,10 @@ mod tests {
     #[test]
     fn dispositions() {
         assert_eq!(disposition("a b.png", true), "filename=\"a b.png\"");
-        assert_eq!(disposition("a\"b.svg", false), "attachment; filename=\"a_b.svg\"; filename*=UTF-8''a%22b.svg");
+        assert_eq!(
+            disposition("a\"b.svg", false),
+            "attachment; filename=\"a_b.svg\"; filename*=UTF-8''a%22b.svg"
+        );
         assert_eq!(disposition("ü\r\n.png", true), "filename=\"___.png\"; filename*=UTF-8''%C3%BC%0D%0A.png");
     }
 }

@@ -55,14 +55,19 @@ impl Metrics {
     /// Something happened in a job.
     pub(crate) fn count(&self, event: &EventKind) {
         match event {
-            EventKind::NodeFinished { cached, .. } => add(if *cached { &self.cached } else { &self.nodes }, 1),
+            EventKind::NodeFinished { cached, .. } => {
+                add(if *cached { &self.cached } else { &self.nodes }, 1)
+            }
             EventKind::Loaded { bytes, .. } => {
                 add(&self.loads, 1);
                 add(&self.loaded_bytes, *bytes);
             }
             EventKind::Evicted { .. } => add(&self.evictions, 1),
             EventKind::Progress { node, .. } => {
-                self.steps.lock().unwrap_or_else(PoisonError::into_inner).step(node.id.as_str(), Instant::now());
+                self.steps
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .step(node.id.as_str(), Instant::now());
             }
             _ => {}
         }
@@ -76,10 +81,22 @@ impl Metrics {
         family(out, "ebb_jobs_ended_total", "counter", help, &ends);
         let one = |n: &AtomicU64| [(String::new(), get(n))];
         family(out, "ebb_nodes_run_total", "counter", "Nodes that computed.", &one(&self.nodes));
-        family(out, "ebb_nodes_cached_total", "counter", "Nodes answered from the cache.", &one(&self.cached));
+        family(
+            out,
+            "ebb_nodes_cached_total",
+            "counter",
+            "Nodes answered from the cache.",
+            &one(&self.cached),
+        );
         family(out, "ebb_loads_total", "counter", "Components read into memory.", &one(&self.loads));
         family(out, "ebb_loaded_bytes_total", "counter", "Bytes of them.", &one(&self.loaded_bytes));
-        family(out, "ebb_evictions_total", "counter", "Components given back for room.", &one(&self.evictions));
+        family(
+            out,
+            "ebb_evictions_total",
+            "counter",
+            "Components given back for room.",
+            &one(&self.evictions),
+        );
         self.steps.lock().unwrap_or_else(PoisonError::into_inner).write(out);
     }
 }
@@ -174,6 +191,10 @@ mod tests {
         metrics.write(&mut out);
         assert!(out.contains("# TYPE ebb_jobs_ended_total counter\n"));
         assert!(out.contains("ebb_jobs_ended_total{end=\"failed\"} 1\n"));
-        assert!(out.lines().all(|l| l.starts_with('#') || l.rsplit_once(' ').is_some_and(|(_, v)| v.parse::<f64>().is_ok())));
+        assert!(
+            out.lines()
+                .all(|l| l.starts_with('#')
+                    || l.rsplit_once(' ').is_some_and(|(_, v)| v.parse::<f64>().is_ok()))
+        );
     }
 }

@@ -4,7 +4,7 @@
 //!   counters for Prometheus. `health`: whether the process lives. `request`: an id and a line of log a request.
 
 pub(crate) mod health;
-pub mod logs;
+pub(crate) mod logs;
 pub(crate) mod metrics;
 pub(crate) mod process;
 pub(crate) mod request;

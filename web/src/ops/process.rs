@@ -30,7 +30,9 @@ fn kib(table: &str, name: &str) -> u64 {
 /// The name of the processor.
 pub(crate) fn cpu() -> String {
     let table = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = table.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':').map(|(_, n)| n.trim()));
+    let name = table
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(':').map(|(_, n)| n.trim()));
     name.unwrap_or("cpu").to_owned()
 }
 

@@ -16,7 +16,9 @@ const LONGEST: usize = 64;
 pub(crate) async fn trace(request: Request, next: Next) -> Response {
     let given = request.headers().get(HEADER).and_then(|v| v.to_str().ok());
     let plain = |id: &&str| {
-        !id.is_empty() && id.len() <= LONGEST && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        !id.is_empty()
+            && id.len() <= LONGEST
+            && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
     };
     let id = given.filter(plain).map_or_else(|| uuid::Uuid::new_v4().simple().to_string(), str::to_owned);
     let span = tracing::info_span!("request", id = %id);

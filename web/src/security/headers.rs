@@ -14,7 +14,8 @@ const FRONT_END: &str = "default-src 'self'; script-src 'self' 'unsafe-inline' '
      frame-ancestors 'self'";
 
 /// Something that a user or a job made: shown, never run.
-pub(crate) const SANDBOX: &str = "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox";
+pub(crate) const SANDBOX: &str =
+    "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox";
 
 /// Fills in what the route has not set itself.
 pub(crate) fn set(headers: &mut HeaderMap, official_front_end: bool) {

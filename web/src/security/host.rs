@@ -52,7 +52,15 @@ mod tests {
 
     #[test]
     fn addresses_and_localhost_are_good() {
-        for host in ["127.0.0.1:8188", "127.0.0.1", "[::1]:8188", "localhost:1", "LOCALHOST", "192.168.1.7:8188", "a.localhost"] {
+        for host in [
+            "127.0.0.1:8188",
+            "127.0.0.1",
+            "[::1]:8188",
+            "localhost:1",
+            "LOCALHOST",
+            "192.168.1.7:8188",
+            "a.localhost",
+        ] {
             assert!(ok(host, &[]), "{host}");
         }
         assert!(allowed(None, &[]));
@@ -60,7 +68,9 @@ mod tests {
 
     #[test]
     fn foreign_names_are_refused_until_they_are_allowed() {
-        for host in ["evil.example", "evil.example:8188", "127.0.0.1.evil.example", "localhost.evil.example", ""] {
+        for host in
+            ["evil.example", "evil.example:8188", "127.0.0.1.evil.example", "localhost.evil.example", ""]
+        {
             assert!(!ok(host, &[]), "{host}");
         }
         assert!(ok("Box.lan:8188", &["box.lan".to_owned()]));

@@ -73,7 +73,10 @@ mod tests {
         pairs
             .iter()
             .map(|(k, v)| {
-                (HeaderName::from_bytes(k.as_bytes()).expect("a name"), HeaderValue::from_str(v).expect("a value"))
+                (
+                    HeaderName::from_bytes(k.as_bytes()).expect("a name"),
+                    HeaderValue::from_str(v).expect("a value"),
+                )
             })
             .collect()
     }

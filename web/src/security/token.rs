@@ -42,8 +42,10 @@ impl Token {
             return self.is(token.trim());
         }
         let cookies = headers.get_all(header::COOKIE).into_iter().filter_map(|v| v.to_str().ok());
-        let mut sessions =
-            cookies.flat_map(|v| v.split(';')).filter_map(|c| c.trim().split_once('=')).filter(|(k, _)| *k == COOKIE);
+        let mut sessions = cookies
+            .flat_map(|v| v.split(';'))
+            .filter_map(|c| c.trim().split_once('='))
+            .filter(|(k, _)| *k == COOKIE);
         sessions.any(|(_, value)| equal(value.as_bytes(), self.session.as_bytes()))
     }
 
@@ -74,7 +76,10 @@ pub(crate) fn challenge(request: &Request) -> Response {
     let body = r#"{"error": {"code": "unauthorized", "message": "this server wants its token: send the header Authorization: Bearer TOKEN, or open /login in a browser", "details": null}}"#;
     (
         StatusCode::UNAUTHORIZED,
-        [(header::WWW_AUTHENTICATE, "Bearer realm=\"ebb\""), (header::CONTENT_TYPE, "application/json; charset=utf-8")],
+        [
+            (header::WWW_AUTHENTICATE, "Bearer realm=\"ebb\""),
+            (header::CONTENT_TYPE, "application/json; charset=utf-8"),
+        ],
         Body::from(body),
     )
         .into_response()
@@ -96,7 +101,8 @@ pub(crate) async fn login(State(app): State<App>, Form(login): Form<Login>) -> R
     if !token.is(login.token.trim()) {
         // Slows down whoever tries one after the other.
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-        return (StatusCode::UNAUTHORIZED, page("<p role=\"alert\">That is not the token.</p>")).into_response();
+        return (StatusCode::UNAUTHORIZED, page("<p role=\"alert\">That is not the token.</p>"))
+            .into_response();
     }
     let cookie = format!("{COOKIE}={}; Path=/; HttpOnly; SameSite=Strict; Max-Age=2592000", token.session);
     ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response()

@@ -80,8 +80,9 @@ impl Dispatcher {
         let shared = Arc::new(Shared::default());
         let runtime = tokio::runtime::Handle::current();
         let worker = Arc::clone(&shared);
-        let thread =
-            std::thread::Builder::new().name("ebb-dispatch".into()).spawn(move || work(&bench, &worker, &runtime))?;
+        let thread = std::thread::Builder::new()
+            .name("ebb-dispatch".into())
+            .spawn(move || work(&bench, &worker, &runtime))?;
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
 
@@ -178,7 +179,8 @@ fn take(bench: &Bench) -> Result<Option<Claimed>, QueueError> {
     }
     let look = if bench.preference.max_passes == 0 { 1 } else { LOOK_AHEAD };
     let waiting = bench.store.queued(look)?;
-    let resident = if bench.preference.max_passes == 0 { Default::default() } else { bench.workshop.resident() };
+    let resident =
+        if bench.preference.max_passes == 0 { Default::default() } else { bench.workshop.resident() };
     let Some(choice) = pick(&waiting, &resident, bench.preference) else { return Ok(None) };
     match bench.store.claim(&waiting[choice.index].id, &choice.passed_over)? {
         Some(claimed) => Ok(Some(claimed)),

@@ -12,4 +12,4 @@ pub(crate) mod feed;
 pub(crate) mod outcome;
 pub(crate) mod progress;
 pub(crate) mod stage;
-pub mod workshop;
+pub(crate) mod workshop;

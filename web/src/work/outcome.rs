@@ -67,9 +67,15 @@ impl Record {
     }
 }
 
-fn file(node_id: &str, kind: &str, item: &Json, folder: impl Fn(&str) -> Option<PathBuf>) -> Option<NewResult> {
+fn file(
+    node_id: &str,
+    kind: &str,
+    item: &Json,
+    folder: impl Fn(&str) -> Option<PathBuf>,
+) -> Option<NewResult> {
     let text = |key: &str| item.get(key).and_then(Json::as_str);
-    let (filename, subfolder, place) = (text("filename")?, text("subfolder").unwrap_or_default(), text("type")?);
+    let (filename, subfolder, place) =
+        (text("filename")?, text("subfolder").unwrap_or_default(), text("type")?);
     let path = if subfolder.is_empty() { filename.to_owned() } else { format!("{subfolder}/{filename}") };
     let mut file = roots::open(&folder(place)?, &path).ok()?;
     let (mut digest, mut bytes, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 16]);

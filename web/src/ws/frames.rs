@@ -38,7 +38,12 @@ pub(crate) fn preview(format: PreviewFormat, picture: &[u8]) -> Bytes {
 }
 
 /// Event 4: where the picture comes from, then the picture.
-pub(crate) fn preview_with_metadata(job: &str, node: &NodeRef, format: PreviewFormat, picture: &[u8]) -> Bytes {
+pub(crate) fn preview_with_metadata(
+    job: &str,
+    node: &NodeRef,
+    format: PreviewFormat,
+    picture: &[u8],
+) -> Bytes {
     let mime = match format {
         PreviewFormat::Jpeg => "image/jpeg",
         PreviewFormat::Png => "image/png",
@@ -76,7 +81,8 @@ mod tests {
         assert_eq!(&preview(PreviewFormat::Jpeg, b"x")[..], b"\0\0\0\x01\0\0\0\x01x");
         assert_eq!(&preview(PreviewFormat::Png, b"")[..], b"\0\0\0\x01\0\0\0\x02");
         assert_eq!(&node_text("2", "hello")[..], b"\0\0\0\x03\0\0\0\x012hello");
-        let frame = preview_with_metadata("job", &NodeRef::top("2".into(), "KSampler"), PreviewFormat::Png, b"x");
+        let frame =
+            preview_with_metadata("job", &NodeRef::top("2".into(), "KSampler"), PreviewFormat::Png, b"x");
         let length = u32::from_be_bytes([frame[4], frame[5], frame[6], frame[7]]) as usize;
         assert_eq!(&frame[..4], b"\0\0\0\x04");
         assert_eq!(frame.len(), 8 + length + 1);

@@ -86,7 +86,8 @@ impl Hub {
         let mut state = self.state();
         state.connections += 1;
         let connection = state.connections;
-        let client = Client { connection, outbox, replaced: Arc::clone(&replaced), metadata: false, logs: false };
+        let client =
+            Client { connection, outbox, replaced: Arc::clone(&replaced), metadata: false, logs: false };
         if let Some(old) = state.clients.get(&sid) {
             old.replaced.store(true, Ordering::SeqCst);
         }
@@ -131,7 +132,8 @@ impl Hub {
     /// Sends log entries to those who read them.
     pub(crate) fn send_logs(&self, frame: &Utf8Bytes) {
         let mut state = self.state();
-        let readers: Vec<String> = state.clients.iter().filter(|(_, c)| c.logs).map(|(id, _)| id.clone()).collect();
+        let readers: Vec<String> =
+            state.clients.iter().filter(|(_, c)| c.logs).map(|(id, _)| id.clone()).collect();
         for id in readers {
             state.send(&id, Message::Text(frame.clone()), Weight::Progress);
         }
@@ -279,7 +281,12 @@ mod tests {
         let mut modern = hub.connect(Some("modern".into()));
         hub.negotiate("modern", modern.connection, true, frames::text("feature_flags", &json!({})));
         let step = frames::text("progress", &json!({}));
-        hub.step(To::All, Some(&step), &Bytes::from_static(b"\0\0\0\x01"), &Bytes::from_static(b"\0\0\0\x04"));
+        hub.step(
+            To::All,
+            Some(&step),
+            &Bytes::from_static(b"\0\0\0\x01"),
+            &Bytes::from_static(b"\0\0\0\x04"),
+        );
         assert_eq!(kinds(&drain(&mut plain)[1..]), ["progress", "event 1"]);
         assert_eq!(kinds(&drain(&mut modern)[2..]), ["event 4", "progress"]);
     }

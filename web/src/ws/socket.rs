@@ -27,7 +27,11 @@ pub(crate) struct Words {
 }
 
 /// `GET /ws?clientId=ID`.
-pub(crate) async fn upgrade(State(app): State<App>, Query(words): Query<Words>, upgrade: WebSocketUpgrade) -> Response {
+pub(crate) async fn upgrade(
+    State(app): State<App>,
+    Query(words): Query<Words>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
     upgrade
         .max_message_size(LONGEST)
         .max_frame_size(LONGEST)

@@ -1,0 +1,50 @@
+//! `/v1`: the newer protocol, beside ComfyUI's. Described by `/v1/openapi.json`, which is made from this code.
+//!
+//! - [`jobs`]: submit with an idempotency key, look, cancel, move. [`events`]: follow a job by server-sent events.
+//! - [`queue`]: pause and resume. [`results`]: files by their content. [`memory`]: what is held, and by whom.
+//! - [`types`]: the shapes of requests and answers. [`error`]: the one shape of errors.
+
+pub(crate) mod error;
+mod events;
+mod jobs;
+mod memory;
+mod openapi;
+mod queue;
+mod results;
+mod types;
+
+use axum::Router;
+use axum::routing::{get, post};
+
+use crate::app::App;
+
+/// The routes of `/v1`.
+pub(crate) fn routes() -> Router<App> {
+    Router::new()
+        .route("/v1/openapi.json", get(openapi::document))
+        .route("/v1/jobs", get(jobs::list).post(jobs::submit))
+        .route("/v1/jobs/{id}", get(jobs::one).patch(jobs::change).delete(jobs::cancel))
+        .route("/v1/jobs/{id}/events", get(events::follow))
+        .route("/v1/queue", get(queue::look))
+        .route("/v1/queue/pause", post(queue::pause))
+        .route("/v1/queue/resume", post(queue::resume))
+        .route("/v1/results/{sha256}", get(results::file))
+        .route("/v1/memory", get(memory::look))
+        .route("/v1/{*rest}", axum::routing::any(error::no_route))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::openapi::Document;
+    use utoipa::OpenApi;
+
+    #[test]
+    fn the_document_names_every_route() {
+        let source = include_str!("mod.rs");
+        let document = Document::openapi();
+        let routes = source.lines().filter_map(|l| l.trim().strip_prefix(".route(\"")?.split('"').next());
+        for route in routes.filter(|r| !r.contains('*') && *r != "/v1/openapi.json") {
+            assert!(document.paths.paths.contains_key(route), "{route} is not described");
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! The description of `/v1`, made from the code of its routes.
+
+use axum::response::Response;
+use utoipa::OpenApi;
+
+use super::{events, jobs, memory, queue, results, types};
+use crate::answer;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Ebb",
+        description = "Submit workflows once, follow them without a gap, find results by content. ComfyUI's own \
+                       protocol is served beside this one.",
+    ),
+    paths(
+        jobs::submit,
+        jobs::list,
+        jobs::one,
+        jobs::change,
+        jobs::cancel,
+        events::follow,
+        queue::look,
+        queue::pause,
+        queue::resume,
+        results::file,
+        memory::look
+    ),
+    components(schemas(
+        types::SubmitJob,
+        types::Job,
+        types::Jobs,
+        types::ChangeJob,
+        types::Queue,
+        types::ErrorBody
+    ))
+)]
+pub(super) struct Document;
+
+pub(crate) async fn document() -> Response {
+    answer::json(&Document::openapi())
+}
