@@ -163,15 +163,11 @@ impl ServerConfig {
         if !self.listen.ip().is_loopback() && self.access.token.is_none() {
             return Err(ConfigError::OpenToAll { listen: self.listen });
         }
-        if let Some(token) = &self.access.token {
-            if token.len() < 16 {
-                return Err(ConfigError::ShortToken { length: token.len() });
-            }
+        if let Some(token) = self.access.token.as_ref().filter(|t| t.len() < 16) {
+            return Err(ConfigError::ShortToken { length: token.len() });
         }
-        if let Some(front_end) = &self.front_end {
-            if !front_end.join("index.html").is_file() {
-                return Err(ConfigError::NotAFrontEnd { path: front_end.clone() });
-            }
+        if let Some(front_end) = self.front_end.as_ref().filter(|f| !f.join("index.html").is_file()) {
+            return Err(ConfigError::NotAFrontEnd { path: front_end.clone() });
         }
         Ok(())
     }

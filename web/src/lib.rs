@@ -19,6 +19,9 @@
 //! # }
 //! ```
 
+// A refused request is a `Response` that is on its way to the client: boxing it would only add an allocation.
+#![allow(clippy::result_large_err)]
+
 mod answer;
 mod app;
 mod comfy;
@@ -39,4 +42,5 @@ pub use config::{
 };
 pub use ops::logs::{LogBuffer, LogWriter};
 pub use serve::Server;
+pub use work::engine::EngineWorkshop;
 pub use work::workshop::{Checked, Later, Refused, Run, Workshop};

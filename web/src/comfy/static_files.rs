@@ -22,10 +22,8 @@ pub(crate) async fn serve(State(app): State<App>, request: Request) -> Response 
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return StatusCode::NOT_FOUND.into_response();
     }
-    let mut response = match &app.config.front_end {
-        Some(folder) => from_folder(folder.clone(), &path, request.headers().clone()).await,
-        None => crate::editor::serve(&path, request.headers()),
-    };
+    let Some(folder) = &app.config.front_end else { return crate::editor::serve(&path, request.headers()) };
+    let mut response = from_folder(folder.clone(), &path, request.headers().clone()).await;
     cache(&path, response.headers_mut());
     response
 }

@@ -39,9 +39,8 @@ pub(crate) async fn look(State(app): State<App>) -> Response {
         .residents()
         .iter()
         .map(|r| {
-            let id = serde_json::to_value(&r.key).unwrap_or_default();
             let state = if r.leases > 0 { "in_use" } else { "evictable" };
-            json!({"id": id, "kind": "weights", "name": r.label, "family": null, "dtype": null, "bytes": r.bytes,
+            json!({"id": r.key.to_string(), "kind": "weights", "name": r.label, "family": null, "dtype": null, "bytes": r.bytes,
                    "pinned": false, "state": state, "holders": [], "next_use": null})
         })
         .collect();

@@ -134,10 +134,9 @@ impl Dispatcher {
         }
         drop(state);
         self.shared.changed.notify_all();
-        if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            if thread.join().is_err() {
-                tracing::error!("the dispatcher panicked");
-            }
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if thread.is_some_and(|t| t.join().is_err()) {
+            tracing::error!("the dispatcher panicked");
         }
     }
 }

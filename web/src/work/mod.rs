@@ -1,6 +1,7 @@
 //! From the queue to the engine and back to the clients.
 //!
 //! - [`workshop`]: what checks and runs prompts, as the server sees it.
+//! - [`engine`]: the engine as a workshop.
 //! - [`dispatcher`]: the one thread that takes jobs, runs them and stores how they ended.
 //! - [`stage`]: a running job's events as frames, in ComfyUI's order.
 //! - [`progress`]: the cumulative picture of a running job that `progress_state` frames carry.
@@ -8,6 +9,7 @@
 //! - [`feed`]: the same events for those who read them by server-sent events.
 
 pub(crate) mod dispatcher;
+pub(crate) mod engine;
 pub(crate) mod feed;
 pub(crate) mod outcome;
 pub(crate) mod progress;

@@ -1,0 +1,155 @@
+//! The engine as a workshop.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use ebb_engine::events::{Event, EventKind, EventSink, JobError};
+use ebb_engine::execute::{Engine, Job};
+use ebb_engine::node::{Cancel, NodeRef};
+use ebb_engine::residency::Residency;
+use ebb_engine::validate::{Rejection, Validated};
+use ebb_engine::workflow::{NodeId, Workflow};
+use serde_json::{Map, Value as Json, json};
+
+use super::workshop::{Checked, Later, Refused, Run, Workshop};
+
+/// Checks and runs prompts with an [`Engine`].
+#[derive(Clone)]
+pub struct EngineWorkshop {
+    engine: Arc<Engine>,
+    /// Submissions are planned to know which weights they need.
+    plans: bool,
+}
+
+impl EngineWorkshop {
+    /// A workshop around an engine.
+    pub fn new(engine: Arc<Engine>) -> Self {
+        Self { engine, plans: false }
+    }
+
+    /// Plans each submission for the weights that it needs: what a preference for jobs whose weights are in memory
+    /// goes by. Costs a look at the headers of its model files.
+    pub fn planning(self) -> Self {
+        Self { plans: true, ..self }
+    }
+
+    /// Names of the weights that a workflow needs, none unless [`EngineWorkshop::planning`].
+    fn components(&self, valid: &Validated) -> Vec<String> {
+        if !self.plans {
+            return Vec::new();
+        }
+        let mut names: Vec<String> = self
+            .engine
+            .plan(&valid.graph)
+            .steps
+            .iter()
+            .flat_map(|s| &s.loads)
+            .map(|spec| spec.key.to_string())
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    async fn validate(&self, prompt: Json, targets: Option<Vec<String>>) -> Result<Validated, Refused> {
+        let workflow = Workflow::from_json(prompt).map_err(|error| Refused {
+            error: json!({"type": "invalid_prompt", "message": "The prompt is not in API format",
+                          "details": error.to_string(), "extra_info": {}}),
+            node_errors: json!({}),
+        })?;
+        let targets: Option<Vec<NodeId>> = targets.map(|ids| ids.iter().map(NodeId::from).collect());
+        self.engine.validate(workflow, targets.as_deref()).await.map_err(|rejection| refused(&rejection))
+    }
+}
+
+fn refused(rejection: &Rejection) -> Refused {
+    let mut body = rejection.to_json();
+    Refused { error: body["error"].take(), node_errors: body["node_errors"].take() }
+}
+
+impl Workshop for EngineWorkshop {
+    fn object_info(&self, class: Option<&str>) -> Map<String, Json> {
+        let registry = self.engine.registry();
+        let described = |name: &str| registry.get(name).map(|c| (name.to_owned(), c.schema.object_info()));
+        match class {
+            Some(name) => described(name).into_iter().collect(),
+            None => registry.iter().map(|c| (c.schema.class.clone(), c.schema.object_info())).collect(),
+        }
+    }
+
+    /// Validation reads lists of files, so it runs beside the async threads.
+    fn check(&self, prompt: Json, targets: Option<Vec<String>>) -> Later<'_, Result<Checked, Refused>> {
+        let (workshop, runtime) = (self.clone(), tokio::runtime::Handle::current());
+        let work = tokio::task::spawn_blocking(move || {
+            let valid = runtime.block_on(workshop.validate(prompt, targets))?;
+            let components = workshop.components(&valid);
+            Ok(Checked {
+                prompt: valid.workflow.to_json(),
+                outputs: valid.outputs.iter().map(|id| id.as_str().to_owned()).collect(),
+                node_errors: valid.node_errors.to_json(),
+                components,
+            })
+        });
+        Box::pin(async move {
+            work.await.unwrap_or_else(|panic| {
+                tracing::error!(%panic, "checking a prompt panicked");
+                Err(Refused {
+                    error: json!({"type": "internal_error", "message": "Checking the prompt failed: a defect of ebb",
+                                  "details": "", "extra_info": {}}),
+                    node_errors: json!({}),
+                })
+            })
+        })
+    }
+
+    fn run(&self, run: Run, events: Arc<dyn EventSink>, cancel: Cancel) -> Later<'_, ()> {
+        Box::pin(async move {
+            let Run { id, prompt, outputs, extra_pnginfo } = run;
+            // It was valid when it was stored; files and nodes may have gone since.
+            let graph = match self.validate(prompt, Some(outputs)).await {
+                Ok(valid) => valid.graph,
+                Err(refused) => return events.emit(no_longer_valid(id, &refused)),
+            };
+            let job = Job { id, graph, extra_pnginfo: Arc::new(extra_pnginfo), sink: events, cancel };
+            // How it ended is in its events.
+            let _ = self.engine.run(job).await;
+        })
+    }
+
+    fn free(&self, models: bool, cache: bool) {
+        if cache {
+            self.engine.clear_cache();
+        }
+        if models || cache {
+            self.engine.residency().evict_all();
+        }
+    }
+
+    fn resident(&self) -> HashSet<String> {
+        self.engine.residency().residents().iter().map(|r| r.key.to_string()).collect()
+    }
+
+    fn residency(&self) -> Option<Arc<Residency>> {
+        Some(Arc::clone(self.engine.residency()))
+    }
+}
+
+fn no_longer_valid(job: Arc<str>, refused: &Refused) -> Event {
+    let node = refused.node_errors.as_object().and_then(|nodes| nodes.iter().next());
+    let (id, class) =
+        node.map_or(("", ""), |(id, e)| (id.as_str(), e["class_type"].as_str().unwrap_or_default()));
+    let text = |key: &str| refused.error[key].as_str().unwrap_or_default().to_owned();
+    let error = JobError {
+        node: Arc::new(NodeRef::top(id.into(), class)),
+        message: format!(
+            "the prompt was valid when it was queued and is not any more: {} {}",
+            text("message"),
+            text("details")
+        ),
+        exception: "PromptNoLongerValid".to_owned(),
+        kind: "input",
+        inputs: Map::new(),
+        executed: Vec::new(),
+    };
+    Event { job, kind: EventKind::Failed { error: Arc::new(error) } }
+}
