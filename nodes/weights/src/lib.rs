@@ -11,10 +11,12 @@
 //!
 //! - `file`: formats, headers, checks; reading by position
 //! - `convert`: stored values to f32, bf16 and f16
+//! - [`detect`]: which family, which components, and why
 //! - `folders`: ComfyUI's model folders, and which names resolve to which files
 //! - `source`: views with prefixes and other names
 
 mod convert;
+pub mod detect;
 mod dtype;
 mod error;
 mod file;
