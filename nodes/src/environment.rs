@@ -1,81 +1,19 @@
-//! Where the nodes find and leave files.
+//! What every node of a process shares.
 
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use ebb_engine::node::{Changed, Inputs, NodeError, Verdict};
-use sha2::{Digest, Sha256};
+use ebb_weights::ModelFolders;
 
-use crate::files::{self, NameError};
+use crate::compute::Compute;
+use crate::folders::Folders;
 
-/// The folders of a process. Shared by every node that reads or writes files.
-#[derive(Clone, Debug)]
-pub struct Folders {
-    /// Pictures to load.
-    pub input: PathBuf,
-    /// Pictures that were saved.
-    pub output: PathBuf,
-    /// Previews; emptied when the process starts.
-    pub temp: PathBuf,
-}
-
-impl Folders {
-    /// `input`, `output` and `temp` under one folder.
-    pub fn under(base: impl Into<PathBuf>) -> Self {
-        let base = base.into();
-        Self { input: base.join("input"), output: base.join("output"), temp: base.join("temp") }
-    }
-
-    /// The file that a name means: in the input folder, or where a suffix ` [output]`, ` [temp]`
-    /// or ` [input]` says.
-    ///
-    /// # Errors
-    /// Where the name is unsafe or there is no such file.
-    pub fn annotated(&self, name: &str) -> Result<PathBuf, NameError> {
-        let folders = [(" [output]", &self.output), (" [input]", &self.input), (" [temp]", &self.temp)];
-        for (suffix, folder) in folders {
-            if let Some(name) = name.strip_suffix(suffix) {
-                return files::existing(folder, name);
-            }
-        }
-        files::existing(&self.input, name)
-    }
-
-    /// The files in the input folder with one of these endings, by name; those of subfolders are
-    /// found by their path but not listed, as in ComfyUI.
-    pub(crate) fn input_files(&self, endings: &[&str]) -> Vec<String> {
-        let entries = std::fs::read_dir(&self.input).into_iter().flatten().flatten();
-        let mut names: Vec<String> = entries
-            .filter(|entry| entry.path().is_file())
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .filter(|name| {
-                let ending = Path::new(name).extension().and_then(|e| e.to_str()).unwrap_or_default();
-                endings.contains(&ending.to_ascii_lowercase().as_str())
-            })
-            .collect();
-        names.sort();
-        names
-    }
-
-    /// The file that an input names.
-    pub(crate) fn find_file(&self, inputs: &Inputs, input: &str) -> Result<PathBuf, NodeError> {
-        self.annotated(inputs.str(input)?).map_err(|e| NodeError::input(input, e.to_string()))
-    }
-
-    /// The content's hash: a file that was replaced under its name is another value.
-    pub(crate) fn fingerprint(&self, inputs: &Inputs, input: &str) -> Result<Option<Changed>, NodeError> {
-        let failed = |e: std::io::Error| NodeError::input(input, e.to_string());
-        let mut file = std::fs::File::open(self.find_file(inputs, input)?).map_err(failed)?;
-        let mut hash = Sha256::new();
-        std::io::copy(&mut file, &mut hash).map_err(failed)?;
-        Ok(Some(Changed::Fingerprint(format!("{:x}", hash.finalize()))))
-    }
-
-    /// Whether the file that an input names is there.
-    pub(crate) fn check_file(&self, inputs: &Inputs, input: &str, complaint: &str) -> Verdict {
-        match inputs.str(input).map(|name| self.annotated(name)) {
-            Ok(Ok(_)) => Verdict::Accept,
-            Ok(Err(error)) => Verdict::Refuse(Some(format!("{complaint}: {error}"))),
-            Err(error) => Verdict::Refuse(Some(error.message)),
-        }
-    }
+/// Folders, models and what computes. Handed to the nodes when they are registered.
+#[derive(Clone)]
+pub struct Environment {
+    /// Where pictures are.
+    pub folders: Arc<Folders>,
+    /// Where models are.
+    pub models: Arc<ModelFolders>,
+    /// What computes.
+    pub compute: Arc<Compute>,
 }

@@ -6,30 +6,35 @@
 //! - [`files`]: names from workflows, resolved inside a folder and nowhere else.
 //! - [`register`] adds all of them to a registry.
 
-pub mod compute;
+mod compute;
 mod conditioning;
-pub mod environment;
+mod embeddings;
+mod environment;
 pub mod families;
 pub mod files;
+mod folders;
 mod image;
 mod latent;
+mod loaders;
 mod mask;
 pub mod pixels;
 mod sampling;
 mod vae;
 pub mod values;
 
-use std::sync::Arc;
-
 use ebb_engine::registry::{DuplicateClass, Registry};
 
-pub use environment::Folders;
+pub use compute::Compute;
+pub use environment::Environment;
+pub use folders::Folders;
 
 /// Adds every node of this crate.
 ///
 /// # Errors
 /// Where a class name is taken already.
-pub fn register(registry: &mut Registry, folders: &Arc<Folders>) -> Result<(), DuplicateClass> {
+pub fn register(registry: &mut Registry, environment: &Environment) -> Result<(), DuplicateClass> {
+    let folders = &environment.folders;
+    loaders::register(registry, environment)?;
     image::register(registry, folders)?;
     mask::register(registry)?;
     conditioning::register(registry)?;

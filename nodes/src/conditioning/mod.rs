@@ -2,11 +2,14 @@
 
 mod area;
 mod combine;
+mod encode;
 mod range;
 
 use ebb_engine::registry::{DuplicateClass, Registry};
 
 pub(crate) fn register(registry: &mut Registry) -> Result<(), DuplicateClass> {
+    registry.add(encode::CLIPTextEncode)?;
+    registry.add(encode::CLIPSetLastLayer)?;
     registry.add(combine::ConditioningCombine)?;
     registry.add(combine::ConditioningConcat)?;
     registry.add(combine::ConditioningAverage)?;

@@ -8,7 +8,7 @@ use ebb_engine::node::{
 use ebb_engine::schema::{Input, Schema};
 use ebb_engine::value::Value;
 
-use crate::environment::Folders;
+use crate::folders::Folders;
 use crate::pixels::load;
 use crate::values::{ImageShape, Mask};
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use ebb_engine::registry::{DuplicateClass, Registry};
 
-use crate::environment::Folders;
+use crate::folders::Folders;
 
 pub(crate) use save::{Saver, metadata};
 

@@ -8,8 +8,8 @@ use ebb_engine::schema::{Hidden, Input, Schema};
 use serde_json::{Map, Value as Json, json};
 use sha2::{Digest, Sha256};
 
-use crate::environment::Folders;
 use crate::files;
+use crate::folders::Folders;
 use crate::pixels::png;
 use crate::values::Image;
 

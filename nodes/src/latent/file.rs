@@ -8,7 +8,7 @@ use ebb_engine::node::{Changed, Context, Inputs, Node, NodeError, Outcome, Valid
 use ebb_engine::schema::{Hidden, Input, Schema};
 use serde_json::{Map, Value as Json};
 
-use crate::environment::Folders;
+use crate::folders::Folders;
 use crate::image::{Saver, metadata};
 use crate::values::{Latent, OrNode, tensor};
 

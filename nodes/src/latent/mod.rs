@@ -13,7 +13,7 @@ use std::sync::Arc;
 use ebb_engine::node::{Forecast, NodeError, Sketches};
 use ebb_engine::registry::{DuplicateClass, Registry};
 
-use crate::environment::Folders;
+use crate::folders::Folders;
 use crate::values::LatentShape;
 
 pub(crate) fn register(registry: &mut Registry, folders: &Arc<Folders>) -> Result<(), DuplicateClass> {

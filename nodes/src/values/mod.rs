@@ -3,6 +3,7 @@
 //! Tensors are f32 on the CPU: images `[batch, height, width, channels]` in 0..1, masks
 //! `[batch, height, width]` in 0..1, latents `[batch, channels, height / 8, width / 8]`.
 
+mod clip;
 mod conditioning;
 mod image;
 mod latent;
@@ -10,6 +11,7 @@ mod mask;
 pub(crate) mod model;
 mod vae;
 
+pub use clip::{Clip, LoadedClip};
 pub use conditioning::Conditioning;
 pub use image::{Image, ImageShape};
 pub use latent::{Latent, LatentShape};
