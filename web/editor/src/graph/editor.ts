@@ -53,8 +53,8 @@ export class Editor extends Emitter<EditorEvents> {
   // ---- Opening and saving -------------------------------------------------------------------------------------------
 
   open(workflow: Workflow, name: string | null): void {
-    const unknown = this.show(workflow, null)
     this.history = new History(workflow)
+    const unknown = this.show(workflow, null)
     this.saved = workflow
     this.name = name
     this.restoreView(workflow)
@@ -241,10 +241,22 @@ export class Editor extends Emitter<EditorEvents> {
       const items = [...(this.canvas.graph?.positionableItems() ?? [])].filter((i) => selected.includes(i.id))
       if (items.length) this.canvas.selectItems(items)
     }
+    this.layOutAll()
     this.base = this.write()
     this.canvas.setDirty(true, true)
     this.emit("view", undefined)
     return unknown
+  }
+
+  /** A node that is too small for what is in it grows when it is first drawn. That is no change, so it happens before any is looked for. */
+  private layOutAll(): void {
+    for (const graph of [this.graph, ...this.graph.subgraphs.values()]) {
+      for (const node of graph.nodes) {
+        if (node.flags.collapsed) continue
+        node._setConcreteSlots()
+        node.arrange()
+      }
+    }
   }
 
   /** What the library writes, detached from its live objects, in the form of the file's version. */

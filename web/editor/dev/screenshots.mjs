@@ -1,0 +1,151 @@
+// `npm run screenshots [-- FOLDER]`: every panel, light and dark, English and Chinese, window and tablet, as PNG files to look at.
+// Drives the server named by EBB_URL, or the mock when there is none.
+import { mkdirSync } from "node:fs"
+import { join } from "node:path"
+import { chromium } from "playwright-core"
+import { startMock } from "./mock-server.mjs"
+
+const folder = process.argv[2] ?? "screenshots"
+mkdirSync(folder, { recursive: true })
+const mock = process.env.EBB_URL ? null : await startMock({ stepMs: 40 })
+const url = process.env.EBB_URL ?? mock.url
+const args = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args })
+const only = process.env.ONLY?.split(",")
+
+async function shot(name, options, act) {
+  if (only && !only.includes(name)) return
+  const { theme = "dark", language = "en", width = 1280, height = 720, touch = false } = options
+  const context = await browser.newContext({ viewport: { width, height }, colorScheme: theme, locale: language === "zh" ? "zh-CN" : "en-US", hasTouch: touch })
+  const page = await context.newPage()
+  page.on("pageerror", (e) => console.error(`${name}: ${e.stack}`))
+  page.on("console", (m) => m.type() === "error" && console.error(`${name}: ${m.text()}`))
+  await page.goto(url)
+  await page.waitForFunction(() => document.documentElement.dataset.ready === "true")
+  await act(page)
+  await page.waitForTimeout(350)
+  await page.screenshot({ path: join(folder, `${name}.png`) })
+  await context.close()
+  console.log(join(folder, `${name}.png`))
+}
+
+const demo = async (page) => {
+  await page.locator(".empty-card").first().click()
+  await page.waitForFunction(() => window.ebb.editor.graph.nodes.length > 0)
+}
+const run = async (page) => {
+  await page.evaluate(() => void (window.finished = new Promise((resolve) => window.ebb.runs.on("finished", resolve))))
+  await page.locator("#queue-button").click()
+  await page.evaluate(() => window.finished.then(() => undefined))
+  await page.waitForTimeout(400)
+}
+const panel = (page, id) => page.locator(`[data-panel="${id}"].rail-button`).click()
+const fit = (page) => page.evaluate(() => window.ebb.editor.fit())
+
+await shot("empty", {}, async () => {})
+await shot("editor", {}, async (page) => {
+  await demo(page)
+  await run(page)
+  await fit(page)
+})
+await shot("running", {}, async (page) => {
+  await demo(page)
+  await page.evaluate(() => window.ebb.editor.graph.getNodeById(3) && (window.ebb.editor.graph.getNodeById(3).widgets[2].value = 20))
+  await page.locator("#queue-button").click()
+  await page.waitForFunction(() => [...(window.ebb.runs.current?.progress.values() ?? [])].some((p) => p.max > 1 && p.value > 6), null, { timeout: 120_000 })
+})
+await shot("search", {}, async (page) => {
+  await demo(page)
+  await page.keyboard.press("a")
+  await page.keyboard.type("ksam")
+})
+await shot("nodes", {}, async (page) => {
+  await demo(page)
+  await panel(page, "nodes")
+  await fit(page)
+})
+await shot("inspector-light", { theme: "light" }, async (page) => {
+  await demo(page)
+  await run(page)
+  await panel(page, "inspector")
+  await panel(page, "outline")
+  await page.evaluate(() => window.ebb.editor.reveal("3"))
+})
+await shot("memory", {}, async (page) => {
+  await demo(page)
+  await panel(page, "memory")
+  await run(page)
+  await run(page)
+  await page.waitForTimeout(1500)
+  await fit(page)
+  await page.mouse.move(430, 560)
+})
+await shot("plan", {}, async (page) => {
+  await demo(page)
+  await page.evaluate(() => (window.ebb.editor.graph.getNodeById(6).widgets[0].value = "another text that was never seen"))
+  await panel(page, "plan")
+  await page.waitForSelector(".plan-step")
+  await fit(page)
+  await page.locator(".plan-step").nth(4).hover()
+})
+await shot("sweep", {}, async (page) => {
+  await demo(page)
+  await panel(page, "sweep")
+  await page.waitForTimeout(300)
+  await page.getByRole("button", { name: "Add an axis" }).click()
+  await page.locator(".axis textarea").first().fill("1..3")
+  await page.getByRole("button", { name: "Add an axis" }).click()
+  await page.locator(".axis textarea").nth(1).fill("1..7 step 2")
+  await page.waitForTimeout(600)
+  await page.getByRole("button", { name: "Run the sweep" }).click()
+  await page.waitForFunction(() => document.querySelectorAll(".sweep-cell img").length >= 8, null, { timeout: 120_000 })
+})
+await shot("models", {}, async (page) => {
+  await demo(page)
+  await panel(page, "models")
+  await fit(page)
+})
+await shot("templates", {}, async (page) => panel(page, "templates"))
+await shot("queue", {}, async (page) => {
+  await demo(page)
+  await run(page)
+  await page.locator(".run-count").fill("3")
+  await panel(page, "queue")
+  await page.locator("#queue-button").click()
+  await page.waitForTimeout(500)
+  await fit(page)
+})
+await shot("gallery", {}, async (page) => {
+  await demo(page)
+  await run(page)
+  await run(page)
+  await panel(page, "gallery")
+  await page.waitForSelector(".gallery-cell")
+})
+await shot("error", {}, async (page) => {
+  await demo(page)
+  await page.evaluate(() => {
+    const { editor } = window.ebb
+    editor.graph.getNodeById(3).disconnectInput(0)
+    editor.graph.getNodeById(4).widgets[0].value = "gone.safetensors"
+    editor.record()
+  })
+  await page.locator("#queue-button").click()
+  await page.waitForSelector(".toast.error")
+})
+await shot("chinese", { language: "zh" }, async (page) => {
+  await demo(page)
+  await run(page)
+  await panel(page, "inspector")
+  await panel(page, "plan")
+  await page.evaluate(() => window.ebb.editor.reveal("3"))
+  await fit(page)
+})
+await shot("tablet-light", { theme: "light", width: 820, height: 1100, touch: true }, async (page) => {
+  await demo(page)
+  await run(page)
+  await fit(page)
+})
+
+await browser.close()
+await mock?.close()

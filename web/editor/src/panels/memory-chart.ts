@@ -1,0 +1,161 @@
+// The timeline: bytes stacked by owner, the budget as a line, a mark at each load, eviction and step.
+
+import uPlot from "uplot"
+import "uplot/dist/uPlot.min.css"
+import type { MemoryMarker, OwnerKind } from "../api/v1.ts"
+import { type StringKey, t } from "../i18n/index.ts"
+import { fill, h } from "../ui/dom.ts"
+import { bytes } from "../ui/format.ts"
+import { type MemoryLog, stack, stackOrder } from "./memory-log.ts"
+
+/** Base hue of each kind; owners of one kind are shades of it. */
+const COLORS: Record<OwnerKind, [hue: number, saturation: number]> = { weights: [212, 75], values: [140, 50], cache: [45, 60], activations: [280, 55], scratch: [20, 60], other: [0, 0] }
+
+export function ownerColor(kind: OwnerKind, index: number): string {
+  const [hue, saturation] = COLORS[kind] ?? COLORS.other
+  return `hsl(${hue + (index % 3) * 9} ${saturation}% ${46 + (index % 4) * 9}%)`
+}
+
+const MARKS: Record<string, string> = { load: "#3fb950", prefetch: "#2ea043", evict: "#f0883e", refused: "#f85149", job_start: "#8b949e", job_end: "#8b949e", step: "#8b949e" }
+const NEAR_PX = 6
+
+export class MemoryChart {
+  private plot: uPlot | null = null
+  private owners = ""
+  private readonly tip = h("div", { class: "chart-tip", hidden: true })
+  private readonly legend = h("div", { class: "legend" })
+
+  constructor(
+    private readonly element: HTMLElement,
+    private readonly log: MemoryLog,
+    private readonly reveal: (node: string) => void,
+  ) {
+    new ResizeObserver(() => this.resize()).observe(element)
+  }
+
+  draw(): void {
+    const { report, samples } = this.log
+    if (!report || samples.length === 0) return
+    const key = report.owners.map((o) => o.id).join("|") + report.budget
+    if (key !== this.owners) this.rebuild()
+    this.owners = key
+    this.plot?.setData(this.data())
+  }
+
+  private order(): number[] {
+    return stackOrder(this.log.report!.owners)
+  }
+
+  /** uPlot draws series in turn, so the tallest band comes first and the others lie over it. */
+  private data(): uPlot.AlignedData {
+    const { samples, report } = this.log
+    const x = samples.map((s) => s.t / 1000)
+    const edges = stack(samples, this.order()).reverse()
+    return [x, ...edges, samples.map(() => report!.budget)] as uPlot.AlignedData
+  }
+
+  private rebuild(): void {
+    this.plot?.destroy()
+    const report = this.log.report!
+    const order = this.order()
+    const perKind = new Map<string, number>()
+    const colors = report.owners.map((o) => {
+      const n = perKind.get(o.kind) ?? 0
+      perKind.set(o.kind, n + 1)
+      return ownerColor(o.kind, n)
+    })
+    const style = getComputedStyle(document.documentElement)
+    const line = style.getPropertyValue("--line").trim()
+    const quiet = style.getPropertyValue("--quiet").trim()
+    const axis = { stroke: quiet, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 }, font: "11px system-ui" }
+    const bands = [...order].reverse().map((owner) => ({ label: report.owners[owner]!.name, stroke: colors[owner]!, fill: colors[owner]!, width: 1, points: { show: false }, paths: uPlot.paths.stepped!({ align: 1 }) }))
+    const options: uPlot.Options = {
+      ...this.size(),
+      legend: { show: false },
+      cursor: { y: false, drag: { x: true, y: false } },
+      scales: { y: { range: (_u, _min, max) => [0, Math.max(max, report.budget ?? 0) * 1.08 || 1] } },
+      axes: [axis, { ...axis, size: 72, values: (_u, values) => values.map((v) => bytes(v)) }],
+      series: [{}, ...bands, { label: t("memory.budget"), stroke: "#f85149", width: 1.5, dash: [6, 4], points: { show: false } }],
+      hooks: { draw: [(u) => this.drawMarkers(u)], setCursor: [(u) => this.hover(u)] },
+    }
+    fill(this.legend, ...order.map((owner) => h("span", { class: "legend-item" }, h("span", { class: "swatch", style: { background: colors[owner]! } }), report.owners[owner]!.name)))
+    fill(this.element, this.legend, this.tip)
+    this.element.setAttribute("role", "img")
+    this.element.setAttribute("aria-label", t("memory.timeline"))
+    this.plot = new uPlot(options, this.data(), this.element)
+    this.plot.over.addEventListener("click", () => {
+      const near = this.markerNear(this.plot!)
+      if (near?.node) this.reveal(near.node)
+    })
+  }
+
+  private size(): { width: number; height: number } {
+    return { width: Math.max(200, this.element.clientWidth), height: Math.max(90, this.element.clientHeight - 24) }
+  }
+
+  private resize(): void {
+    this.plot?.setSize(this.size())
+  }
+
+  private drawMarkers(u: uPlot): void {
+    const { ctx } = u
+    const { top, height, left, width } = u.bbox
+    ctx.save()
+    ctx.beginPath()
+    ctx.rect(left, top, width, height)
+    ctx.clip()
+    for (const marker of this.log.markers) {
+      const x = u.valToPos(marker.t / 1000, "x", true)
+      if (x < left || x > left + width) continue
+      const minor = marker.kind === "step"
+      ctx.strokeStyle = MARKS[marker.kind] ?? "#8b949e"
+      ctx.globalAlpha = minor ? 0.35 : 0.9
+      ctx.lineWidth = devicePixelRatio * (minor ? 1 : 1.5)
+      ctx.beginPath()
+      ctx.moveTo(x, top + (minor ? height - 8 * devicePixelRatio : 0))
+      ctx.lineTo(x, top + height)
+      ctx.stroke()
+      if (minor) continue
+      ctx.fillStyle = ctx.strokeStyle
+      ctx.beginPath()
+      ctx.arc(x, top + 4 * devicePixelRatio, 3 * devicePixelRatio, 0, Math.PI * 2)
+      ctx.fill()
+    }
+    ctx.restore()
+  }
+
+  private markerNear(u: uPlot): MemoryMarker | null {
+    const at = u.cursor.left ?? -1
+    let best: { marker: MemoryMarker; distance: number } | null = null
+    for (const marker of this.log.markers) {
+      const distance = Math.abs(u.valToPos(marker.t / 1000, "x") - at)
+      if (distance < NEAR_PX && (!best || distance < best.distance)) best = { marker, distance }
+    }
+    return best?.marker ?? null
+  }
+
+  private hover(u: uPlot): void {
+    const index = u.cursor.idx
+    const left = u.cursor.left ?? -1
+    if (index == null || left < 0) {
+      this.tip.hidden = true
+      return
+    }
+    const sample = this.log.samples[index]!
+    const { owners, residents } = this.log.report!
+    const rows = [...this.order()].reverse().filter((o) => (sample.bytes[o] ?? 0) > 0).map((o) => {
+      const resident = residents.find((r) => r.id === owners[o]!.id)
+      const holder = resident?.holders.length ? ` ← ${resident.holders.map((x) => `${x.class_type} #${x.node}`).join(", ")}` : ""
+      return h("div", { class: "tip-row" }, h("span", {}, `${owners[o]!.name}${holder}`), h("strong", {}, bytes(sample.bytes[o])))
+    })
+    const marker = this.markerNear(u)
+    fill(
+      this.tip,
+      h("div", { class: "small quiet" }, new Date(sample.t).toLocaleTimeString(), ` · ${t("memory.rss")} ${bytes(sample.rss_anon)}`),
+      ...rows,
+      marker ? h("div", { class: "tip-mark" }, `${t(`memory.marker.${marker.kind}` as StringKey)}: ${marker.label}${marker.bytes ? ` · ${bytes(marker.bytes)}` : ""}`) : null,
+    )
+    this.tip.hidden = false
+    this.tip.style.left = `${Math.min(this.element.clientWidth - 260, left + 90)}px`
+  }
+}

@@ -1,0 +1,54 @@
+// The samples of the session, kept short enough to draw.
+
+import type { MemoryMarker, MemoryReport, MemorySample, OwnerKind } from "../api/v1.ts"
+
+/** Older samples are dropped; this many are a good half hour. */
+const KEPT = 4000
+
+export class MemoryLog {
+  report: MemoryReport | null = null
+  readonly samples: MemorySample[] = []
+  readonly markers: MemoryMarker[] = []
+
+  get latest(): number | undefined {
+    return this.samples.at(-1)?.t
+  }
+
+  add(report: MemoryReport): void {
+    // A server that was started anew counts from the beginning.
+    const first = report.samples[0]?.t
+    if (this.report && report.owners.length < this.report.owners.length) this.samples.length = this.markers.length = 0
+    this.report = report
+    const known = this.latest ?? Number.NEGATIVE_INFINITY
+    this.samples.push(...report.samples.filter((s) => s.t > known))
+    const marked = this.markers.at(-1)?.t ?? Number.NEGATIVE_INFINITY
+    this.markers.push(...report.markers.filter((m) => m.t > marked))
+    if (this.samples.length > KEPT) this.samples.splice(0, this.samples.length - KEPT)
+    const start = this.samples[0]?.t ?? first ?? 0
+    while (this.markers.length && this.markers[0]!.t < start) this.markers.shift()
+  }
+
+  total(): number {
+    return this.samples.at(-1)?.bytes.reduce((a, b) => a + b, 0) ?? 0
+  }
+}
+
+export const KINDS: readonly OwnerKind[] = ["weights", "values", "cache", "activations", "scratch", "other"]
+
+/** Owners in the order they are stacked: what stays longest lies at the bottom. */
+export function stackOrder(owners: readonly { kind: OwnerKind }[]): number[] {
+  return owners.map((_, i) => i).sort((a, b) => KINDS.indexOf(owners[a]!.kind) - KINDS.indexOf(owners[b]!.kind) || a - b)
+}
+
+/** Upper edges of the stacked bands: `edges[k][i]` is the sum of the first k+1 owners of `order` in sample i. */
+export function stack(samples: readonly MemorySample[], order: readonly number[]): number[][] {
+  const edges = order.map(() => new Array<number>(samples.length).fill(0))
+  samples.forEach((sample, i) => {
+    let sum = 0
+    order.forEach((owner, k) => {
+      sum += sample.bytes[owner] ?? 0
+      edges[k]![i] = sum
+    })
+  })
+  return edges
+}
