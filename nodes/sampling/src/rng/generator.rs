@@ -93,7 +93,8 @@ fn box_muller_block(block: &mut [f32]) {
     for (u1, u2) in radii.iter_mut().zip(angles) {
         let radius = (-2.0 * f64::from(1.0 - *u1).ln()).sqrt() as f32;
         let theta = f64::from(std::f32::consts::TAU * *u2);
-        *u1 = radius * theta.cos() as f32;
-        *u2 = radius * theta.sin() as f32;
+        let (sine, cosine) = theta.sin_cos();
+        *u1 = radius * cosine as f32;
+        *u2 = radius * sine as f32;
     }
 }

@@ -72,20 +72,27 @@ fn start<'a>(walk: &mut Walk<'_>, i: usize, x: &'a Tensor, t: f64) -> Result<Sta
     Ok(Start { x, eps, t })
 }
 
-/// The times between which the schedule runs; it ends at the lowest sigma above zero.
-fn time_range(sigmas: &[f64]) -> (f64, f64) {
-    let first = sigmas.first().copied().unwrap_or(1.0);
-    let last = match *sigmas {
-        [.., before, 0.0] => before,
-        [.., last] => last,
-        [] => first,
+/// The times between which the schedule runs; it ends before the zero.
+fn time_range(what: &'static str, sigmas: &[f64]) -> Result<(f64, f64)> {
+    let ends = match *sigmas {
+        [first, .., before, 0.0] => Some((first, before)),
+        [first, 0.0] => Some((first, first)),
+        [first, .., last] => Some((first, last)),
+        _ => None,
     };
-    (-first.ln(), -last.ln())
+    let time = |sigma: f64| Some(-sigma.ln()).filter(|time| time.is_finite());
+    let times = ends.and_then(|(first, last)| Some((time(first)?, time(last)?)));
+    times.ok_or_else(|| Error::Option {
+        what,
+        option: "sigmas",
+        found: format!("{ends:?}"),
+        expected: "a start and an end that are finite and above zero",
+    })
 }
 
 /// As many evaluations as the schedule has steps, in even steps of third order and a remainder.
 pub(super) fn dpm_fast(walk: &mut Walk<'_>, mut x: Tensor) -> Result<Tensor> {
-    let (from, to) = time_range(walk.sigmas);
+    let (from, to) = time_range("dpm_fast", walk.sigmas)?;
     let evaluations = walk.steps();
     let groups = evaluations / 3 + 1;
     let orders: Vec<usize> = match evaluations % 3 {
@@ -123,7 +130,7 @@ pub(super) fn dpm_adaptive(walk: &mut Walk<'_>, mut x: Tensor) -> Result<Tensor>
         let (found, expected) = (order.to_string(), "2 or 3");
         return Err(Error::Option { what: "dpm_adaptive", option: "order", found, expected });
     }
-    let (mut t, end) = time_range(walk.sigmas);
+    let (mut t, end) = time_range("dpm_adaptive", walk.sigmas)?;
     let direction = if end > t { 1.0 } else { -1.0 };
     if direction < 0.0 && eta > 0.0 {
         let (found, expected) = (eta.to_string(), "0 where sigmas rise");
@@ -135,8 +142,8 @@ pub(super) fn dpm_adaptive(walk: &mut Walk<'_>, mut x: Tensor) -> Result<Tensor>
     let mut step = 0;
     while (end - t) * direction > ARRIVED {
         let next = if direction > 0.0 { end.min(t + control.h) } else { end.max(t + control.h) };
-        let advance = (next - t) * direction;
-        if advance.is_nan() || advance < SMALLEST {
+        // A size that is not a number comes from a model that answered none.
+        if !control.h.is_finite() || (next - t) * direction < SMALLEST {
             return Err(Error::Diverged { what: "dpm_adaptive", step: control.h });
         }
         let (to, up) = if eta > 0.0 { noisy_end(t, next, end, eta) } else { (next, 0.0) };
