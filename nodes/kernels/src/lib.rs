@@ -56,6 +56,7 @@ mod norm;
 mod pack;
 mod path;
 mod pool;
+mod probe;
 mod scratch;
 mod simd;
 mod threads;

@@ -46,6 +46,11 @@ impl Threads {
         self.pool.install(work)
     }
 
+    /// Runs `work` once on every worker.
+    pub(crate) fn broadcast<R: Send>(&self, work: impl Fn() -> R + Sync) -> Vec<R> {
+        self.pool.broadcast(|_| work())
+    }
+
     /// The index of the worker that runs the caller's task.
     pub(crate) fn worker() -> usize {
         rayon::current_thread_index().unwrap_or(0)
