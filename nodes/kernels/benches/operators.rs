@@ -19,6 +19,7 @@ fn operator(bencher: Bencher<'_, '_>, name: &String) {
     let kernels = Kernels::new(Threads::new(0).expect("threads"), Pool::new()).expect("kernels");
     let case = cases().into_iter().find(|c| &c.name == name).expect("a case of this name");
     let (mut ours, _) = (case.make)(&kernels);
+    divan::black_box(case.precision);
     ours();
     bencher.counter(divan::counter::ItemsCount::new(case.flops as u64)).bench_local(|| ours());
 }

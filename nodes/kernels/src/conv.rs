@@ -5,6 +5,7 @@ use crate::gemm::{Epilogue, Finish, Product, Shape, compute_type, product, stage
 use crate::kernels::Kernels;
 use crate::pack::PackedConv;
 use crate::view::{Layout, View, ViewMut};
+use crate::winograd::{self, Tiles};
 
 /// A channel-last image whose channels are all or a part of an operator's input.
 #[derive(Debug, Clone, Copy)]
@@ -104,6 +105,11 @@ impl Kernels {
             glu: None,
         };
         let finish = Finish::new(&epilogue, &mut out, shape)?;
+        let same = stride == [1, 1] && padding == Padding::all(1) && w.kernel == [3, 3];
+        if same && self.uses_winograd() && winograd::wins(&w.packed, rows) {
+            let w = &w.packed;
+            return winograd::convolve(self, &Tiles { planes: x, batch, height, width, upsample, w, finish });
+        }
         let compute = compute_type(self, &w.packed);
         let planes: Vec<_> = x.iter().map(|p| (p.data, p.channels, Layout::dense(p.channels))).collect();
         let inputs = stage(self, compute, pixels, &planes)?;

@@ -61,6 +61,7 @@ mod scratch;
 mod simd;
 mod threads;
 mod view;
+mod winograd;
 
 pub use activation::Activation;
 pub use attention::{Attention, Heads, Mask};

@@ -3,12 +3,13 @@
 use candle_core::{Device, Tensor};
 use ebb_kernels::*;
 
-pub(crate) type Work = Box<dyn FnMut()>;
+type Work = Box<dyn FnMut()>;
 
 /// An operator at a shape, ours and candle's.
 pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) flops: f64,
+    /// What its products run in.
     pub(crate) precision: Precision,
     pub(crate) make: Box<dyn Fn(&Kernels) -> (Work, Option<Work>)>,
 }

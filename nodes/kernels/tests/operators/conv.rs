@@ -67,7 +67,18 @@ fn reference(c: &Case, x: &[f32], w: &[f32], bias: &[f32]) -> Vec<f64> {
     out
 }
 
-fn check(c: Case, bound_f32: f64) {
+/// Runs a case directly and, where it is large enough, in Winograd's form.
+fn check(c: Case, direct: f64) {
+    check_form(c, false, direct);
+    let same = c.kernel == [3, 3] && c.stride == [1, 1] && c.padding == Padding::all(1);
+    let [h, w] = output(&c);
+    if same && c.channels[0] + c.channels[1] >= 32 && c.out >= 32 && c.batch * h * w >= 512 {
+        // The transforms' factors up to 8 and sums of 36 products cost about two more digits in base 2.
+        check_form(c, true, 1e-5);
+    }
+}
+
+fn check_form(c: Case, winograd: bool, bound_f32: f64) {
     let mut rng = Rng::new(c.out as u64 + 7);
     let [h, w] = c.size;
     let ic = c.channels[0] + c.channels[1];
@@ -79,6 +90,7 @@ fn check(c: Case, bound_f32: f64) {
     let narrow_weight = reference(&c, &x, &rounded(&weight), &bias);
     let narrow = reference(&c, &rounded(&x), &rounded(&weight), &bias);
     each_path(|kern| {
+        let kern = &kern.clone().with_winograd(winograd);
         for precision in [Precision::F32, Precision::Bf16] {
             let spec = ConvSpec {
                 out_channels: c.out,
@@ -117,17 +129,17 @@ fn check(c: Case, bound_f32: f64) {
             kern.conv2d(call).unwrap();
             let expected = match precision {
                 Precision::F32 => &wide,
-                Precision::Bf16 if kern.path().multiplies_bf16() => &narrow,
+                Precision::Bf16 if kern.path().multiplies_bf16() && !winograd => &narrow,
                 Precision::Bf16 => &narrow_weight,
             };
-            close(kern, &format!("{precision:?} {c:?}"), y.as_f32(), expected, bound_f32);
+            close(kern, &format!("winograd {winograd} {precision:?} {c:?}"), y.as_f32(), expected, bound_f32);
         }
     });
 }
 
 #[test]
 fn kernels_strides_and_paddings() {
-    check(SAME, 4e-6);
+    check(SAME, 2e-6);
     check(Case { kernel: [1, 1], padding: Padding::default(), ..SAME }, 2e-6);
     check(Case { stride: [2, 2], ..SAME }, 2e-6);
     // The autoencoder's downsampling: zeros below and on the right only.
@@ -151,13 +163,13 @@ fn odd_channels() {
 
 #[test]
 fn nearest_upsampling_is_part_of_the_convolution() {
-    check(Case { upsample: true, ..SAME }, 4e-6);
+    check(Case { upsample: true, ..SAME }, 2e-6);
     check(Case { upsample: true, size: [3, 5], channels: [17, 0], ..SAME }, 2e-6);
 }
 
 #[test]
 fn two_planes_are_one_input() {
-    check(Case { channels: [32, 16], ..SAME }, 4e-6);
+    check(Case { channels: [32, 16], ..SAME }, 2e-6);
     check(Case { channels: [5, 8], ..SAME }, 2e-6);
     check(Case { channels: [5, 7], kernel: [1, 1], padding: Padding::default(), ..SAME }, 2e-6);
     check(Case { channels: [64, 31], kernel: [1, 1], padding: Padding::default(), ..SAME }, 2e-6);
@@ -165,8 +177,68 @@ fn two_planes_are_one_input() {
 
 #[test]
 fn deep_kernels_are_cut_into_chunks() {
-    check(Case { channels: [1280, 0], out: 33, size: [4, 4], batch: 1, ..SAME }, 4e-6);
-    check(Case { channels: [700, 500], out: 16, size: [4, 4], batch: 1, ..SAME }, 4e-6);
+    check(Case { channels: [1280, 0], out: 33, size: [4, 4], batch: 1, ..SAME }, 2e-6);
+    check(Case { channels: [700, 500], out: 16, size: [4, 4], batch: 1, ..SAME }, 2e-6);
+}
+
+#[test]
+fn winograd_at_sizes_that_are_not_whole_tiles() {
+    let large = Case { size: [23, 26], ..SAME };
+    check(large, 2e-6);
+    check(Case { size: [24, 32], channels: [33, 0], out: 70, batch: 1, ..large }, 2e-6);
+    check(Case { size: [13, 15], upsample: true, ..large }, 2e-6);
+    check(Case { channels: [40, 23], ..large }, 2e-6);
+    // Deeper than what is transformed at a time; more tiles than a block.
+    check(Case { channels: [700, 0], size: [16, 17], ..large }, 2e-6);
+    check(Case { channels: [352, 352], out: 32, size: [47, 47], batch: 1, ..large }, 2e-6);
+}
+
+#[test]
+fn winograd_finishes_as_the_direct_form_does() {
+    let mut rng = Rng::new(11);
+    let (batch, size, channels) = (2, 18, 32);
+    let pixels = batch * size * size;
+    let x = rng.values(pixels * channels, 1.0);
+    let w = rng.values(channels * channels * 9, 0.1);
+    let (bias, add) = (rng.values(channels, 1.0), rng.values(batch * channels, 1.0));
+    let residual = rng.values(pixels * channels, 1.0);
+    each_path(|kern| {
+        let spec = ConvSpec {
+            out_channels: channels,
+            in_channels: channels,
+            kernel: [3, 3],
+            bias: Some(&bias),
+            precision: Precision::F32,
+        };
+        let layer = PackedConv::new(Source::F16(&to_f16(&w)), spec).unwrap();
+        let run = |winograd: bool, dtype: DType| {
+            let mut y = buffer(kern, dtype, &residual);
+            let call = Conv2d {
+                x: &[Plane { data: View::F32(&x), channels }],
+                batch,
+                height: size,
+                width: size,
+                w: &layer,
+                stride: [1, 1],
+                padding: Padding::all(1),
+                upsample: false,
+                epilogue: Epilogue {
+                    channel_add: Some(&add),
+                    activation: Activation::Silu,
+                    gate: None,
+                    residual: Residual::InPlace,
+                },
+                out: y.view_mut(),
+            };
+            kern.clone().with_winograd(winograd).conv2d(call).unwrap();
+            y.view().to_vec()
+        };
+        for (dtype, bound) in [(DType::F32, 2e-6), (DType::Bf16, 4e-4)] {
+            let expected: Vec<f64> = run(false, dtype).into_iter().map(f64::from).collect();
+            // Between two roundings to bf16 of nearly the same value: rarely one step apart.
+            close(kern, &format!("{dtype:?}"), &run(true, dtype), &expected, bound);
+        }
+    });
 }
 
 #[test]
