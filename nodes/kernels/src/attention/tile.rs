@@ -278,6 +278,7 @@ impl TileJob<'_> {
                         b: room.q,
                         tap_stride: 0,
                         acc: room.scores.add(k * LANES),
+                        ahead: 0,
                         add: false,
                     },
                 );

@@ -250,6 +250,7 @@ impl BlockJob<'_> {
                                 b,
                                 tap_stride,
                                 acc,
+                                ahead: 0,
                                 add: ci > 0,
                             },
                         );

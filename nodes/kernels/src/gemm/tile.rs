@@ -21,6 +21,8 @@ pub(crate) struct Run {
     pub(crate) tap_stride: usize,
     /// `[ROWS][LANES]` sums.
     pub(crate) acc: *mut f32,
+    /// Bytes from a row to one that the next tile reads, to ask for early; 0 when the rows are near already.
+    pub(crate) ahead: usize,
     /// Whether to add to what `acc` holds.
     pub(crate) add: bool,
 }
@@ -67,27 +69,20 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECS: usize, const BF16: bool>(
                     a[i] = (*r.rows.add(tap * ROWS + i)).cast::<u32>().add(r.first);
                 }
                 let mut b = r.b.add(tap * r.tap_stride + lane);
-                for k in 0..r.units {
-                    if BF16 {
-                        for i in 0..ROWS {
-                            let x = a[i].add(k).read_unaligned();
-                            for j in 0..VECS {
-                                c[i][j] = s.dot2(c[i][j], x, b.add(j * S::W).cast());
-                            }
-                        }
-                    } else {
-                        let mut v = [s.splat(0.0); VECS];
-                        for j in 0..VECS {
-                            v[j] = s.load(b.add(j * S::W));
-                        }
-                        for i in 0..ROWS {
-                            let x = s.splat(a[i].add(k).cast::<f32>().read_unaligned());
-                            for j in 0..VECS {
-                                c[i][j] = s.fma(x, v[j], c[i][j]);
-                            }
-                        }
+                if r.ahead == 0 || pass > 0 {
+                    steps::<S, ROWS, VECS, BF16>(s, &a, b, 0, r.units, &mut c);
+                    continue;
+                }
+                // A cache line of a row holds 16 units.
+                let mut k = 0;
+                while k < r.units {
+                    for row in &a {
+                        s.prefetch(row.add(k).cast::<u8>().wrapping_add(r.ahead));
                     }
-                    b = b.add(LANES);
+                    let n = (r.units - k).min(16);
+                    steps::<S, ROWS, VECS, BF16>(s, &a, b, k, n, &mut c);
+                    b = b.add(n * LANES);
+                    k += n;
                 }
             }
             for i in 0..ROWS {
@@ -95,6 +90,46 @@ unsafe fn tile<S: Simd, const ROWS: usize, const VECS: usize, const BF16: bool>(
                     s.store(r.acc.add(i * LANES + lane + j * S::W), c[i][j]);
                 }
             }
+        }
+    }
+}
+
+/// `n` steps from unit `k` on.
+///
+/// # Safety
+/// As [`run`].
+#[inline(always)]
+unsafe fn steps<S: Simd, const ROWS: usize, const VECS: usize, const BF16: bool>(
+    s: S,
+    a: &[*const u32; ROWS],
+    mut b: *const f32,
+    k: usize,
+    n: usize,
+    c: &mut [[S::V; VECS]; ROWS],
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        for k in k..k + n {
+            if BF16 {
+                for i in 0..ROWS {
+                    let x = a[i].add(k).read_unaligned();
+                    for j in 0..VECS {
+                        c[i][j] = s.dot2(c[i][j], x, b.add(j * S::W).cast());
+                    }
+                }
+            } else {
+                let mut v = [s.splat(0.0); VECS];
+                for j in 0..VECS {
+                    v[j] = s.load(b.add(j * S::W));
+                }
+                for i in 0..ROWS {
+                    let x = s.splat(a[i].add(k).cast::<f32>().read_unaligned());
+                    for j in 0..VECS {
+                        c[i][j] = s.fma(x, v[j], c[i][j]);
+                    }
+                }
+            }
+            b = b.add(LANES);
         }
     }
 }

@@ -55,6 +55,10 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// The largest lane.
     fn largest(self, v: Self::V) -> f32;
 
+    /// Asks for the cache line of `p`, which need not be valid.
+    #[inline(always)]
+    fn prefetch(self, _p: *const u8) {}
+
     /// # Safety
     /// `p` must be valid for reads of `W` f32; any alignment.
     unsafe fn load(self, p: *const f32) -> Self::V;

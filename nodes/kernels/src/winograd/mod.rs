@@ -195,6 +195,7 @@ impl Task for PanelJob<'_> {
     unsafe fn run<S: Simd>(self, s: S) {
         let w = self.t.w;
         let count = self.tiles.len();
+        let ahead = S::ROWS * self.sizes.tile * 4;
         for first in (0..w.k).step_by(self.depth) {
             let units = self.depth.min(w.k - first);
             // SAFETY: the caller's promise; a tile past the last one repeats it, and its products are not read.
@@ -214,7 +215,17 @@ impl Task for PanelJob<'_> {
                         let rows = rows.as_ptr();
                         run::<S, false>(
                             s,
-                            Run { taps: 1, units, rows, first: 0, b, tap_stride: 0, acc, add: first > 0 },
+                            Run {
+                                taps: 1,
+                                units,
+                                rows,
+                                first: 0,
+                                b,
+                                tap_stride: 0,
+                                acc,
+                                ahead,
+                                add: first > 0,
+                            },
                         );
                         i += S::ROWS;
                     }

@@ -1,5 +1,7 @@
 //! The three transforms of F(4x4, 3x3) (Lavin and Gray 2015, interpolation points 0, 1, -1, 2, -2 and infinity).
 
+// No closures here: one that is called more than once may be compiled as a function of its own, without the path's
+// instructions.
 #![allow(unsafe_code)]
 
 use crate::gemm::{Finish, read};
@@ -76,33 +78,57 @@ pub(super) unsafe fn input_tile<S: Simd>(
     let mut c = 0;
     while c < channels {
         let n = (channels - c).min(S::W);
-        let mut t = [[s.splat(0.0); 6]; 6];
-        for x in 0..6 {
-            let mut d = [s.splat(0.0); 6];
+        // SAFETY: the caller's promise.
+        unsafe {
+            let t = [
+                input_column(s, pixels, 0, dtype, c, n),
+                input_column(s, pixels, 1, dtype, c, n),
+                input_column(s, pixels, 2, dtype, c, n),
+                input_column(s, pixels, 3, dtype, c, n),
+                input_column(s, pixels, 4, dtype, c, n),
+                input_column(s, pixels, 5, dtype, c, n),
+            ];
             for y in 0..6 {
-                let p = pixels[y * 6 + x];
-                if !p.is_null() {
-                    // SAFETY: the caller's promise.
-                    d[y] = unsafe { read(s, p, dtype, c, n) };
-                }
-            }
-            let column = input(s, d);
-            for y in 0..6 {
-                t[y][x] = column[y];
-            }
-        }
-        for (y, row) in t.iter().enumerate() {
-            let row = input(s, *row);
-            for (x, v) in row.iter().enumerate() {
-                // SAFETY: the caller's promise.
-                unsafe {
+                let row = input(s, [t[0][y], t[1][y], t[2][y], t[3][y], t[4][y], t[5][y]]);
+                for x in 0..6 {
                     let to = to.add((y * 6 + x) * stride + c);
-                    if n == S::W { s.store(to, *v) } else { s.store_n(to, n, *v) }
+                    if n == S::W { s.store(to, row[x]) } else { s.store_n(to, n, row[x]) }
                 }
             }
         }
         c += S::W;
     }
+}
+
+/// The first transform of column `x` of a tile. # Safety: as [`input_tile`].
+#[inline(always)]
+unsafe fn input_column<S: Simd>(
+    s: S,
+    pixels: &[*const u8; POINTS],
+    x: usize,
+    dtype: DType,
+    c: usize,
+    n: usize,
+) -> [S::V; 6] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let d = [
+            pixel(s, pixels[x], dtype, c, n),
+            pixel(s, pixels[6 + x], dtype, c, n),
+            pixel(s, pixels[12 + x], dtype, c, n),
+            pixel(s, pixels[18 + x], dtype, c, n),
+            pixel(s, pixels[24 + x], dtype, c, n),
+            pixel(s, pixels[30 + x], dtype, c, n),
+        ];
+        input(s, d)
+    }
+}
+
+/// Channels of a pixel, zeros outside the image. # Safety: as [`input_tile`].
+#[inline(always)]
+unsafe fn pixel<S: Simd>(s: S, p: *const u8, dtype: DType, c: usize, n: usize) -> S::V {
+    // SAFETY: the caller's promise.
+    if p.is_null() { s.splat(0.0) } else { unsafe { read(s, p, dtype, c, n) } }
 }
 
 /// Transforms channels `first..first + count` of a panel: `to[p * stride + k * LANES + lane]`.
@@ -141,18 +167,16 @@ pub(super) unsafe fn weight_panel<S: Simd>(
                     }
                 };
             }
-            let mut t = [[s.splat(0.0); 3]; 6];
-            for x in 0..3 {
-                let column = weight(s, [g[0][x], g[1][x], g[2][x]]);
-                for y in 0..6 {
-                    t[y][x] = column[y];
-                }
-            }
-            for (y, row) in t.iter().enumerate() {
-                let row = weight(s, *row);
-                for (x, v) in row.iter().enumerate() {
+            let t = [
+                weight(s, [g[0][0], g[1][0], g[2][0]]),
+                weight(s, [g[0][1], g[1][1], g[2][1]]),
+                weight(s, [g[0][2], g[1][2], g[2][2]]),
+            ];
+            for y in 0..6 {
+                let row = weight(s, [t[0][y], t[1][y], t[2][y]]);
+                for x in 0..6 {
                     // SAFETY: the caller's promise.
-                    unsafe { s.store(to.add((y * 6 + x) * stride + k * LANES + lane), *v) };
+                    unsafe { s.store(to.add((y * 6 + x) * stride + k * LANES + lane), row[x]) };
                 }
             }
         }
@@ -186,28 +210,45 @@ pub(super) unsafe fn output_tile<S: Simd>(
     while lane < lanes {
         let n = (lanes - lane).min(S::W);
         let c = panel * LANES + lane;
-        let mut t = [[s.splat(0.0); 6]; 4];
-        for x in 0..6 {
-            let mut m = [s.splat(0.0); 6];
-            for y in 0..6 {
-                // SAFETY: the caller's promise.
-                m[y] = unsafe { s.load(from.add((y * 6 + x) * stride + lane)) };
-            }
-            let column = output(s, m);
+        // SAFETY: the caller's promise.
+        unsafe {
+            let from = from.add(lane);
+            let t = [
+                output_column(s, from, stride),
+                output_column(s, from.add(stride), stride),
+                output_column(s, from.add(2 * stride), stride),
+                output_column(s, from.add(3 * stride), stride),
+                output_column(s, from.add(4 * stride), stride),
+                output_column(s, from.add(5 * stride), stride),
+            ];
             for y in 0..4 {
-                t[y][x] = column[y];
-            }
-        }
-        for (y, row) in t.iter().enumerate() {
-            let row = output(s, *row);
-            for (x, v) in row.iter().enumerate() {
-                let r = place.rows[y * 4 + x];
-                if r != usize::MAX {
-                    // SAFETY: the caller's promise.
-                    unsafe { finish.vector(s, *v, c, n, r * outputs, place.sample) };
+                let row = output(s, [t[0][y], t[1][y], t[2][y], t[3][y], t[4][y], t[5][y]]);
+                for x in 0..4 {
+                    let r = place.rows[y * 4 + x];
+                    if r != usize::MAX {
+                        finish.vector(s, row[x], c, n, r * outputs, place.sample);
+                    }
                 }
             }
         }
         lane += S::W;
+    }
+}
+
+/// The first transform of a column of products. # Safety: as [`output_tile`].
+#[inline(always)]
+unsafe fn output_column<S: Simd>(s: S, from: *const f32, stride: usize) -> [S::V; 4] {
+    let row = 6 * stride;
+    // SAFETY: the caller's promise.
+    unsafe {
+        let m = [
+            s.load(from),
+            s.load(from.add(row)),
+            s.load(from.add(2 * row)),
+            s.load(from.add(3 * row)),
+            s.load(from.add(4 * row)),
+            s.load(from.add(5 * row)),
+        ];
+        output(s, m)
     }
 }

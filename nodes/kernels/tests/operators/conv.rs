@@ -190,7 +190,7 @@ fn winograd_at_sizes_that_are_not_whole_tiles() {
     check(Case { channels: [40, 23], ..large }, 2e-6);
     // Deeper than what is transformed at a time; more tiles than a block.
     check(Case { channels: [700, 0], size: [16, 17], ..large }, 2e-6);
-    check(Case { channels: [352, 352], out: 32, size: [47, 47], batch: 1, ..large }, 2e-6);
+    check(Case { channels: [352, 0], out: 32, size: [39, 47], batch: 1, ..large }, 2e-6);
 }
 
 #[test]
