@@ -1,6 +1,7 @@
 //! Stored values to f32, bf16 and f16.
 
 mod fp8;
+mod ggml;
 
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
@@ -85,7 +86,7 @@ pub(crate) fn to_f32(dtype: DType, bytes: &[u8], out: &mut [f32]) -> bool {
         DType::I16 => each(bytes, out, |b| f32::from(i16::from_le_bytes(b))),
         DType::I8 => each(bytes, out, |b| f32::from(i8::from_le_bytes(b))),
         DType::U8 => each(bytes, out, |[b]| f32::from(b)),
-        _ => return false,
+        dtype => return ggml::to_f32(dtype, bytes, out),
     }
     true
 }

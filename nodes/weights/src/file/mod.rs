@@ -1,6 +1,7 @@
 //! A model file: its header read and checked, its values still on disk.
 
 mod backing;
+mod gguf;
 mod safetensors;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,8 @@ use crate::{DType, Result, WeightError};
 pub enum Format {
     /// A JSON header and plain values.
     Safetensors,
+    /// ggml's container of plain and quantised values.
+    Gguf,
 }
 
 impl Format {
@@ -30,6 +33,7 @@ impl Format {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Safetensors => "safetensors",
+            Self::Gguf => "GGUF",
         }
     }
 }
@@ -68,6 +72,7 @@ pub struct ModelFile {
     format: Format,
     tensors: IndexMap<String, TensorInfo>,
     metadata: Metadata,
+    arrays: BTreeMap<String, gguf::ArrayAt>,
     backing: Backing,
     header_hash: [u8; 32],
 }
@@ -79,6 +84,8 @@ pub type Metadata = BTreeMap<String, String>;
 pub(crate) struct Header {
     pub(crate) tensors: IndexMap<String, TensorInfo>,
     pub(crate) metadata: Metadata,
+    /// Arrays of a GGUF file.
+    pub(crate) arrays: BTreeMap<String, gguf::ArrayAt>,
     /// Over every byte that the description was read from.
     pub(crate) hash: [u8; 32],
 }
@@ -107,9 +114,10 @@ impl ModelFile {
         let format = sniff(path, &backing)?;
         let header = match format {
             Format::Safetensors => safetensors::read(path, &backing)?,
+            Format::Gguf => gguf::read(path, &backing)?,
         };
-        let Header { tensors, metadata, hash } = header;
-        Ok(Self { path: path.to_owned(), format, tensors, metadata, backing, header_hash: hash })
+        let Header { tensors, metadata, arrays, hash } = header;
+        Ok(Self { path: path.to_owned(), format, tensors, metadata, arrays, backing, header_hash: hash })
     }
 
     /// The path that it was opened by.
@@ -140,6 +148,22 @@ impl ModelFile {
     /// The text beside the tensors: a safetensors `__metadata__`, a GGUF's plain values.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
+    }
+
+    /// The strings of a GGUF file's array, such as a vocabulary's tokens; `None` where there is none.
+    ///
+    /// # Errors
+    /// Where it holds no strings, or the file cannot be read.
+    pub fn strings(&self, key: &str) -> Result<Option<Vec<String>>> {
+        self.arrays.get(key).map(|a| a.strings(&self.path, &self.backing)).transpose()
+    }
+
+    /// The numbers of a GGUF file's array, such as a vocabulary's scores; `None` where there is none.
+    ///
+    /// # Errors
+    /// Where it holds no numbers, or the file cannot be read.
+    pub fn numbers(&self, key: &str) -> Result<Option<Vec<f64>>> {
+        self.arrays.get(key).map(|a| a.numbers(&self.path, &self.backing)).transpose()
     }
 
     /// What tells this file from every other, cheaply: its canonical path, size, time of change,
@@ -204,6 +228,9 @@ fn sniff(path: &Path, backing: &Backing) -> Result<Format> {
     let n = usize::try_from(backing.len().min(16)).unwrap_or(16);
     backing.read_at(path, 0, &mut head[..n], "the first bytes")?;
     let head = &head[..n];
+    if head.starts_with(b"GGUF") {
+        return Ok(Format::Gguf);
+    }
     // Eight bytes of length, then the header, which is a JSON object. The length's upper bytes are
     // zero in every honest file, and the header's reader says what is wrong with a dishonest one.
     if n >= 9 && head[8] == b'{' || (n >= 8 && head[4..8] == [0; 4]) {

@@ -103,7 +103,7 @@ pub(super) fn read(path: &Path, backing: &Backing) -> Result<Header> {
     }
     check_layout(path, &tensors, data_start, backing.len())?;
     let hash = Sha256::digest(text.as_bytes()).into();
-    Ok(Header { tensors, metadata: raw.metadata, hash })
+    Ok(Header { tensors, metadata: raw.metadata, arrays: Default::default(), hash })
 }
 
 /// One tensor for itself: type, shape and bytes agree and lie in the file.
