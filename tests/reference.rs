@@ -21,6 +21,8 @@ const FAMILIES: &[Family] = &[
     networks::sd::SD2,
     networks::sd::SDXL,
     networks::text::T5_ENCODER,
+    networks::picture::TAESD,
+    networks::picture::ESRGAN,
     networks::demo::FAMILY,
 ];
 

@@ -10,18 +10,23 @@
 //! - [`denoiser`]: what every denoiser is to the samplers
 //! - [`timestep`]: sinusoidal embeddings
 //! - [`unet`]: the denoiser of SD 1, SD 2 and SDXL
-//! - [`vae`]: the KL autoencoder
+//! - [`controlnet`]: what guides it
+//! - [`vae`]: the KL autoencoder; [`taesd`]: the one for previews
+//! - [`upscaler`]: ESRGAN and its kin
 
 pub mod clip;
+pub mod controlnet;
 pub mod denoiser;
 mod error;
 pub mod ops;
 mod params;
 pub mod source;
 pub mod t5;
+pub mod taesd;
 pub mod text;
 pub mod timestep;
 pub mod unet;
+pub mod upscaler;
 pub mod vae;
 
 pub use error::{Error, Result};

@@ -3,6 +3,7 @@
 mod chain;
 pub(crate) mod demo;
 mod manifest;
+pub(crate) mod picture;
 pub(crate) mod sd;
 mod synth;
 pub(crate) mod text;

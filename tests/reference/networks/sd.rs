@@ -1,10 +1,14 @@
 //! The UNet families.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use candle_core::Tensor;
 use ebb_models::LoadOptions;
+use ebb_models::controlnet::ControlNet;
 use ebb_models::denoiser::{Denoiser, Input, Session};
+use ebb_models::ops::{Act, Ops};
+use ebb_models::source::Prefixed;
 use ebb_models::text::Stack;
 use ebb_models::unet::Unet;
 use ebb_models::vae::Vae;
@@ -56,6 +60,9 @@ fn check(folder: &Path, family: &str, report: &mut Report) -> AnyResult {
         chain::check(&kit, family, &pipeline, backend, report);
         let skip = Stack { layer: Some(-2), ..stack };
         text::check(&kit, family, &skip, "clip_skip2", backend, report);
+        if kit.io.contains_key("controlnet.hint") {
+            control(&kit, &ops, &unet, backend, report)?;
+        }
     }
     Ok(())
 }
@@ -73,4 +80,33 @@ fn decode(kit: &Kit, vae: &Vae) -> AnyResult<f64> {
 
 fn encode(kit: &Kit, vae: &Vae) -> AnyResult<f64> {
     relative_difference(&vae.encode(kit.input("vae_image")?)?, kit.input("vae_encoded")?)
+}
+
+fn control(kit: &Kit, ops: &Ops, unet: &Unet, backend: &str, report: &mut Report) -> AnyResult {
+    let source = Prefixed::new(kit.synth("controlnet")?, "control_model.");
+    let net = ControlNet::load(ops, &source, LoadOptions::default())?;
+    let timesteps = values(kit.input("timestep")?)?;
+    let input = Input::new(kit.input("x")?, &timesteps, kit.input("context")?);
+    let hint = net.hint(kit.input("controlnet.hint")?)?;
+    let whole = net.residuals(&mut Session::new(), &hint, input, 1.0)?;
+    let mut compare = |key: &str, found: Option<&Arc<Act>>| {
+        let error = found
+            .ok_or("no such residual".into())
+            .and_then(|act| relative_difference(&ops.to_nchw(act)?, kit.input(key)?));
+        record(report, backend, key, error, BOUND);
+    };
+    compare("controlnet.middle", whole.middle.as_ref());
+    for key in kit.io.keys().filter(|k| k.starts_with("controlnet.out")) {
+        let index: usize = key["controlnet.out".len()..].parse()?;
+        compare(key, whole.output.get(index).and_then(Option::as_ref));
+    }
+    for (key, strength) in
+        kit.io.keys().filter_map(|k| Some((k, k.strip_prefix("controlnet.unet_output_strength")?)))
+    {
+        let control = net.residuals(&mut Session::new(), &hint, input, strength.parse()?)?;
+        let input = Input { control: Some(&control), ..input };
+        let error = relative_difference(&unet.denoise(&mut Session::new(), input)?, kit.input(key)?);
+        record(report, backend, key, error, BOUND);
+    }
+    Ok(())
 }

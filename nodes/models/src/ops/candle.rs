@@ -253,6 +253,12 @@ impl Candle {
         self.stored(x.dims, activation(stream(tensor(x)?)?, f)?, out)
     }
 
+    pub(super) fn prelu(&self, x: &Act, slope: &Norm) -> Result<Act> {
+        let x_values = stream(tensor(x)?)?;
+        let below = x_values.neg()?.relu()?.broadcast_mul(&self.vector(&slope.weight)?)?;
+        self.act(x.dims, (x_values.relu()? - below)?)
+    }
+
     pub(super) fn add(&self, a: &Act, b: &Act, scale: f32) -> Result<Act> {
         self.act(a.dims, (stream(tensor(a)?)? + (stream(tensor(b)?)? * f64::from(scale))?)?)
     }

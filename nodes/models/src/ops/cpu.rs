@@ -325,6 +325,12 @@ impl Cpu {
         Ok(y)
     }
 
+    pub(super) fn prelu(&self, x: &Act, slope: &Norm) -> Result<Act> {
+        let mut y = self.activate(x, Activation::None, Out::Stream)?;
+        rows::prelu(buf_mut(&mut y)?.as_f32_mut(), &slope.weight);
+        Ok(y)
+    }
+
     pub(super) fn add(&self, a: &Act, b: &Act, scale: f32) -> Result<Act> {
         let mut y = self.activate(a, Activation::None, Out::Stream)?;
         self.kernels.add_scaled(view(b)?, scale, buf_mut(&mut y)?.view_mut())?;

@@ -141,6 +141,10 @@ impl Meta {
         Ok(self.act(x.dims, out))
     }
 
+    pub(super) fn prelu(&self, x: &Act, _slope: &Norm) -> Result<Act> {
+        Ok(self.act(x.dims, Out::Stream))
+    }
+
     pub(super) fn add(&self, a: &Act, _b: &Act, _scale: f32) -> Result<Act> {
         Ok(self.act(a.dims, Out::Stream))
     }

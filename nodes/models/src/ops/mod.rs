@@ -216,6 +216,11 @@ impl Ops {
         dispatch!(self, b => b.activate(x, activation, out))
     }
 
+    /// `x` where positive, else `slope · x` with a slope for each channel.
+    pub fn prelu(&self, x: &Act, slope: &Norm) -> Result<Act> {
+        dispatch!(self, b => b.prelu(x, slope))
+    }
+
     /// `a + scale · b`.
     pub fn add(&self, a: &Act, b: &Act, scale: f32) -> Result<Act> {
         dispatch!(self, k => k.add(a, b, scale))

@@ -67,6 +67,13 @@ pub(super) fn apply(out: &mut Buf, f: Activation) {
     }
 }
 
+/// Scales what is negative by its channel's slope.
+pub(super) fn prelu(values: &mut [f32], slopes: &[f32]) {
+    values.par_chunks_exact_mut(slopes.len()).with_min_len(256).for_each(|row| {
+        row.iter_mut().zip(slopes).filter(|(v, _)| **v < 0.0).for_each(|(v, s)| *v *= s);
+    });
+}
+
 /// `[n, h, w, out · f · f]` to `[n, h · f, w · f, out]`.
 pub(super) fn shuffle(x: &[f32], d: Dims, f: usize, out: &mut [f32]) {
     let c = d.c / (f * f);
