@@ -247,16 +247,6 @@ impl Source<'_> {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-
-    /// Element `i` as f32. Callers check bounds once for a whole tensor.
-    #[inline(always)]
-    pub(crate) fn at(&self, i: usize) -> f32 {
-        match self {
-            Source::F32(s) => s[i],
-            Source::F16(s) => s[i].to_f32(),
-            Source::Bf16(s) => s[i].to_f32(),
-        }
-    }
 }
 
 impl<'a> From<&'a [f32]> for Source<'a> {

@@ -5,13 +5,15 @@ use ebb_kernels::*;
 
 type Work = Box<dyn FnMut()>;
 
+type Make = Box<dyn Fn(&Kernels) -> (Work, Option<Work>)>;
+
 /// An operator at a shape, ours and candle's.
 pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) flops: f64,
     /// What its products run in.
     pub(crate) precision: Precision,
-    pub(crate) make: Box<dyn Fn(&Kernels) -> (Work, Option<Work>)>,
+    pub(crate) make: Make,
 }
 
 fn values(n: usize) -> Vec<f32> {

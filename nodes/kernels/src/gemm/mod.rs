@@ -292,7 +292,7 @@ pub(crate) unsafe fn widen<S: Simd>(
                     Storage::Bf16 => {
                         let p = w.ptr().cast::<u32>().add((base + channel / 2) * LANES + lane);
                         let (lo, hi) = s.load_pairs(p);
-                        if channel % 2 == 0 { lo } else { hi }
+                        if channel.is_multiple_of(2) { lo } else { hi }
                     }
                 };
                 s.store(to.add(k * LANES + lane), v);

@@ -43,7 +43,7 @@ pub(crate) fn stage(
     rows: usize,
     inputs: &[(View<'_>, usize, Layout)],
 ) -> Result<Vec<Operand>> {
-    let odd = |c: usize| compute == DType::Bf16 && c % 2 != 0;
+    let odd = |c: usize| compute == DType::Bf16 && !c.is_multiple_of(2);
     let straddle = inputs.len() > 1 && inputs.iter().rev().skip(1).any(|i| odd(i.1));
     if straddle {
         return Ok(vec![copy(kernels, compute, rows, inputs)?]);

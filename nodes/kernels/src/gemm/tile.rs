@@ -1,6 +1,7 @@
 //! The matrix-product tile: a few broadcast rows against the 32 lanes of a panel.
 
-#![allow(unsafe_code)]
+// Registers are named by row and column; an iterator over one side hides the shape of the tile.
+#![allow(unsafe_code, clippy::needless_range_loop)]
 
 use crate::simd::{LANES, Simd};
 

@@ -42,7 +42,7 @@ impl Kernels {
     pub fn group_norm(&self, args: GroupNorm<'_>) -> Result<()> {
         let GroupNorm { x, batch, pixels, groups, eps, weight, bias, activation, mut out } = args;
         let channels: usize = x.iter().map(|p| p.channels).sum();
-        if groups == 0 || channels % groups.max(1) != 0 {
+        if groups == 0 || !channels.is_multiple_of(groups.max(1)) {
             return unsupported(OP, format!("{channels} channels do not split into {groups} groups"));
         }
         expect(OP, "weight length", channels, weight.len())?;

@@ -50,7 +50,7 @@ impl PackedLinear {
         if let Some(b) = spec.bias {
             expect(OP, "bias length", rows, b.len())?;
         }
-        if spec.glu.is_some() && rows % 2 != 0 {
+        if spec.glu.is_some() && !rows.is_multiple_of(2) {
             return unsupported(OP, format!("a gated layer needs an even number of rows, not {rows}"));
         }
         let storage = sources

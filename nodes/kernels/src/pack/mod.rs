@@ -13,6 +13,7 @@ mod linear;
 pub use conv::{ConvSpec, PackedConv};
 pub use linear::{LinearSpec, PackedLinear};
 
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use rayon::prelude::*;
 
@@ -128,45 +129,58 @@ impl Packed {
         // SAFETY: the block holds `panels * panel_bytes` bytes, zeroed, and nothing else refers to it yet.
         let all =
             unsafe { std::slice::from_raw_parts_mut(packed.block.ptr(), packed.panels() * panel_bytes) };
-        all.par_chunks_mut(panel_bytes).enumerate().for_each(|(panel, bytes)| match dims.storage {
+        all.par_chunks_mut(panel_bytes).enumerate().for_each(|(panel, bytes)| {
             // SAFETY: chunks start at multiples of 64 bytes of an aligned block, and any bits are a value.
-            Storage::F32 => packed.fill(panel, unsafe { cast(bytes) }, &at, |d: &mut f32, v| *d = v),
-            // SAFETY: as above.
-            Storage::F16 => {
-                packed.fill(panel, unsafe { cast(bytes) }, &at, |d: &mut f16, v| *d = f16::from_f32(v))
-            }
-            // SAFETY: as above.
-            Storage::Bf16 => {
-                packed.fill(panel, unsafe { cast(bytes) }, &at, |d: &mut bf16, v| *d = bf16::from_f32(v))
+            unsafe {
+                match dims.storage {
+                    Storage::F32 => packed.fill::<f32>(panel, cast(bytes), &at),
+                    Storage::F16 => packed.fill::<f16>(panel, cast(bytes), &at),
+                    Storage::Bf16 => packed.fill::<bf16>(panel, cast(bytes), &at),
+                }
             }
         });
         Ok(packed)
     }
 
-    fn fill<'a, T>(
+    /// A strip of channels at a time: its 32 rows are read in the file's order into a buffer that stays in the
+    /// first-level cache, then written in the panel's order. Both ends of memory are walked forwards.
+    fn fill<'a, T: Element>(
         &self,
         panel: usize,
         out: &mut [T],
         at: &(impl Fn(usize) -> (Source<'a>, usize) + Sync),
-        put: impl Fn(&mut T, f32),
     ) {
-        // A strip of channels at a time: its 32 lanes stay in the first-level cache while the rows are walked.
-        const STRIP: usize = 64;
-        let pairs = self.storage == Storage::Bf16;
-        let k_stored = if pairs { self.k.next_multiple_of(2) } else { self.k };
-        for k0 in (0..self.k).step_by(STRIP) {
-            let k1 = (k0 + STRIP).min(self.k);
+        // Two channels are neighbours when bf16 pairs them.
+        let group = if self.storage == Storage::Bf16 { 2 } else { 1 };
+        let k_stored = self.k.next_multiple_of(group);
+        let strip = (512 / self.taps).next_multiple_of(group).max(group);
+        let row_len = strip * self.taps;
+        let mut rows = vec![T::default(); LANES * row_len];
+        for k0 in (0..self.k).step_by(strip) {
+            let n = strip.min(self.k - k0);
             for lane in 0..LANES {
                 let Some(row) = self.row_of(panel, lane) else { continue };
                 let (source, base) = at(row);
-                for tap in 0..self.taps {
-                    for k in k0..k1 {
-                        let i = if pairs {
-                            ((tap * k_stored + (k & !1)) * LANES) + 2 * lane + (k & 1)
-                        } else {
-                            (tap * k_stored + k) * LANES + lane
-                        };
-                        put(&mut out[i], source.at(base + k * self.taps + tap));
+                let from = base + k0 * self.taps;
+                T::read(source, from, &mut rows[lane * row_len..][..n * self.taps]);
+            }
+            for tap in 0..self.taps {
+                for k in (0..n).step_by(group) {
+                    let to = &mut out[(tap * k_stored + k0 + k) * LANES..][..group * LANES];
+                    let from = &rows[k * self.taps + tap..];
+                    if group == 1 {
+                        for (lane, to) in to.iter_mut().enumerate() {
+                            *to = from[lane * row_len];
+                        }
+                    } else {
+                        // The other half of a last odd channel stays zero.
+                        let pair = k + 1 < n;
+                        for (lane, to) in to.chunks_exact_mut(2).enumerate() {
+                            to[0] = from[lane * row_len];
+                            if pair {
+                                to[1] = from[lane * row_len + self.taps];
+                            }
+                        }
                     }
                 }
             }
@@ -217,5 +231,60 @@ unsafe fn cast<T>(bytes: &mut [u8]) -> &mut [T] {
     // SAFETY: alignment and validity are the caller's; the length is rounded down.
     unsafe {
         std::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), bytes.len() / std::mem::size_of::<T>())
+    }
+}
+
+/// What weights are stored as.
+trait Element: Copy + Default {
+    /// Reads values from element `from` on.
+    fn read(source: Source<'_>, from: usize, to: &mut [Self]);
+}
+
+impl Element for f32 {
+    fn read(source: Source<'_>, from: usize, to: &mut [f32]) {
+        let range = from..from + to.len();
+        match source {
+            Source::F32(s) => to.copy_from_slice(&s[range]),
+            Source::F16(s) => s[range].convert_to_f32_slice(to),
+            Source::Bf16(s) => s[range].convert_to_f32_slice(to),
+        }
+    }
+}
+
+impl Element for f16 {
+    fn read(source: Source<'_>, from: usize, to: &mut [f16]) {
+        let range = from..from + to.len();
+        match source {
+            Source::F32(s) => to.convert_from_f32_slice(&s[range]),
+            Source::F16(s) => to.copy_from_slice(&s[range]),
+            Source::Bf16(s) => to.iter_mut().zip(&s[range]).for_each(|(t, s)| *t = f16::from_f32(s.to_f32())),
+        }
+    }
+}
+
+impl Element for bf16 {
+    fn read(source: Source<'_>, from: usize, to: &mut [bf16]) {
+        let range = from..from + to.len();
+        match source {
+            Source::F32(s) => narrow(&s[range], to),
+            Source::Bf16(s) => to.copy_from_slice(&s[range]),
+            Source::F16(s) => {
+                let mut wide = [0f32; 256];
+                for (s, to) in s[range].chunks(256).zip(to.chunks_mut(256)) {
+                    let wide = &mut wide[..s.len()];
+                    s.convert_to_f32_slice(wide);
+                    narrow(wide, to);
+                }
+            }
+        }
+    }
+}
+
+/// Rounds to nearest even, in a form the compiler makes vectors of. NaN stays NaN.
+fn narrow(from: &[f32], to: &mut [bf16]) {
+    for (x, to) in from.iter().zip(to) {
+        let bits = x.to_bits();
+        let up = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
+        *to = bf16::from_bits(if x.is_nan() { 0x7fc0 } else { up as u16 });
     }
 }

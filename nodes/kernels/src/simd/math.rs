@@ -69,5 +69,5 @@ pub(crate) fn gelu_erf<S: Simd>(s: S, x: S::V) -> S::V {
 #[inline(always)]
 pub(crate) fn gelu_tanh<S: Simd>(s: S, x: S::V) -> S::V {
     let cubic = s.fma(s.mul(s.mul(x, x), s.splat(0.044_715)), x, x);
-    s.mul(x, sigmoid(s, s.mul(cubic, s.splat(1.595_769_1))))
+    s.mul(x, sigmoid(s, s.mul(cubic, s.splat(1.595_769))))
 }

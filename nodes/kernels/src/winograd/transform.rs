@@ -2,7 +2,8 @@
 
 // No closures here: one that is called more than once may be compiled as a function of its own, without the path's
 // instructions.
-#![allow(unsafe_code)]
+// Registers are named by row and column; an iterator over one side hides the shape of the tile.
+#![allow(unsafe_code, clippy::needless_range_loop)]
 
 use crate::gemm::{Finish, read};
 use crate::pack::{Packed, Storage};
@@ -162,7 +163,7 @@ pub(super) unsafe fn weight_panel<S: Simd>(
                         Storage::Bf16 => {
                             let p = w.ptr().cast::<u32>().add((base + channel / 2) * LANES + lane);
                             let (lo, hi) = s.load_pairs(p);
-                            if channel % 2 == 0 { lo } else { hi }
+                            if channel.is_multiple_of(2) { lo } else { hi }
                         }
                     }
                 };

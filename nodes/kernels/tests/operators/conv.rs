@@ -43,8 +43,8 @@ fn reference(c: &Case, x: &[f32], w: &[f32], bias: &[f32]) -> Vec<f64> {
     for n in 0..c.batch {
         for y in 0..oh {
             for xx in 0..ow {
-                for o in 0..c.out {
-                    let mut sum = f64::from(bias[o]);
+                for (o, bias) in bias.iter().enumerate() {
+                    let mut sum = f64::from(*bias);
                     for ky in 0..kh {
                         for kx in 0..kw {
                             let iy = (y * c.stride[0] + ky) as isize - c.padding.top as isize;
