@@ -322,3 +322,84 @@ fn what_a_mask_keeps_comes_back_unchanged() -> Result<()> {
     }
     Ok(())
 }
+
+/// The guided clean latent of one cell, where the sides see 1.0 and 0.5.
+fn guided(scale: f64, hooks: &Hooks) -> Result<f32> {
+    let guidance = cfg(vec![prompt(1.0, 3)], vec![prompt(0.5, 3)], scale);
+    Ok(cell(&run(&guidance, "euler", usize::MAX, hooks)?.0, 0, 0))
+}
+
+#[test]
+fn guidance_functions_do_nothing_where_there_is_nothing_to_do() -> Result<()> {
+    use ebb_sampling::guidance::functions::{
+        Patched, away_from_patched, cfg_norm, cfg_zero_star, rescale_cfg,
+    };
+    let plain = guided(3.0, &Hooks::default())?;
+    // Every cell is the same, so guidance changes no deviation that rescaling could restore …
+    near(guided(3.0, &Hooks { cfg: Some(rescale_cfg(0.0)), ..Hooks::default() })?, plain);
+    // … a scale of 1 leaves nothing to correct …
+    near(
+        guided(1.0, &Hooks { post_cfg: vec![cfg_zero_star()], needs_negative: true, ..Hooks::default() })?,
+        1.0,
+    );
+    // … and a weakened model that sees the same adds nothing.
+    let patch: ebb_sampling::guidance::Opaque = Arc::new(());
+    let settings = Patched { patch, scale: 2.0, start_sigma: 1e9, end_sigma: 0.0, rescaling: 0.0 };
+    near(guided(3.0, &Hooks { post_cfg: vec![away_from_patched(settings)], ..Hooks::default() })?, plain);
+    // The norm of the guided latent is cut to the positive side's.
+    near(guided(3.0, &Hooks { post_cfg: vec![cfg_norm(0.5)], ..Hooks::default() })?, 0.5);
+    Ok(())
+}
+
+#[test]
+fn rescaling_restores_the_deviation_of_the_positive_side() -> Result<()> {
+    use ebb_sampling::guidance::{CfgArgs, functions::rescale_cfg};
+    let noise = |seed| ebb_sampling::rng::Generator::new(seed).randn((2, 4, 8, 8), &Device::Cpu);
+    let (x, positive, negative) = (noise(1)?, noise(2)?, noise(3)?);
+    let sampling = ModelSampling::v(false);
+    let (sigma, scale) = (2.0, 7.0);
+    let args = CfgArgs { positive: &positive, negative: &negative, x: &x, sigma, scale, sampling: &sampling };
+    // Velocities: (x/(σ²+1) − x₀)·√(σ²+1)/σ.
+    let velocity = |clean: &Tensor| ((&x / 5.0)? - clean)? * (5f64.sqrt() / 2.0);
+    let deviation = |tensor: &Tensor| -> Result<f32> {
+        let values = tensor.get(0)?.flatten_all()?.to_vec1::<f32>()?;
+        let mean = values.iter().sum::<f32>() / values.len() as f32;
+        Ok((values.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / (values.len() - 1) as f32).sqrt())
+    };
+    let rescaled = deviation(&velocity(&rescale_cfg(1.0)(&args)?)?)?;
+    near(rescaled, deviation(&velocity(&positive)?)?);
+    assert!(deviation(&velocity(&rescale_cfg(0.0)(&args)?)?)? > 2.0 * rescaled);
+    Ok(())
+}
+
+#[test]
+fn only_the_part_of_a_negative_prompt_at_right_angles_counts() -> Result<()> {
+    let guidance = |negative, negative_scale| Guidance::PerpNeg {
+        positive: vec![prompt(3.0, 3)],
+        negative: vec![prompt(negative, 3)],
+        empty: vec![prompt(1.0, 3)],
+        scale: 2.0,
+        negative_scale,
+    };
+    // Latents of one value all point the same way: nothing of the negative prompt is left.
+    let (latent, _) = run(&guidance(-4.0, 1.0), "euler", usize::MAX, &Hooks::default())?;
+    near(cell(&latent, 0, 0), 1.0 + 2.0 * (3.0 - 1.0));
+    Ok(())
+}
+
+#[test]
+fn grey_values_of_a_mask_open_one_after_the_other() -> Result<()> {
+    use ebb_sampling::guidance::{DenoiseMaskArgs, functions::differential_diffusion};
+    let sampling = ModelSampling::flow(1.0, 1000.0);
+    let mask = Tensor::new(&[0f32, 0.25, 0.5, 1.0], &Device::Cpu)?.reshape((1, 1, 1, 4))?;
+    let sigmas = [1.0, 0.75, 0.5, 0.25, 0.0];
+    let at = |sigma, strength| -> Result<Vec<f32>> {
+        let args = DenoiseMaskArgs { mask: &mask, sigma, sigmas: &sigmas, sampling: &sampling };
+        Ok(differential_diffusion(strength)(&args)?.flatten_all()?.to_vec1()?)
+    };
+    assert_eq!(at(1.0, 1.0)?, [0.0, 0.0, 0.0, 1.0]);
+    assert_eq!(at(0.5, 1.0)?, [0.0, 0.0, 1.0, 1.0]);
+    assert_eq!(at(0.25, 1.0)?, [0.0, 1.0, 1.0, 1.0]);
+    assert_eq!(at(1.0, 0.5)?, [0.0, 0.125, 0.25, 1.0]);
+    Ok(())
+}

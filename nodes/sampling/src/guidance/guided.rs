@@ -44,6 +44,20 @@ pub enum Guidance {
         /// Guides the first by the second, then the result by the negative, instead of adding both.
         nested: bool,
     },
+    /// A negative prompt of which only that part counts which does not contradict the positive one
+    /// (Armandpour et al. 2023, "Re-imagine the Negative Prompt Algorithm: Perp-Neg").
+    PerpNeg {
+        /// What the picture should show.
+        positive: Vec<Conditioning>,
+        /// What it should not show.
+        negative: Vec<Conditioning>,
+        /// An empty prompt, from which both directions are measured.
+        empty: Vec<Conditioning>,
+        /// How strongly the picture is guided.
+        scale: f64,
+        /// How strongly the negative prompt counts.
+        negative_scale: f64,
+    },
 }
 
 impl Guidance {
@@ -55,6 +69,9 @@ impl Guidance {
             }
             Self::Dual { positive, middle, negative, .. } => {
                 vec![(Side::Positive, positive), (Side::Middle, middle), (Side::Negative, negative)]
+            }
+            Self::PerpNeg { positive, negative, empty, .. } => {
+                vec![(Side::Positive, positive), (Side::Middle, empty), (Side::Negative, negative)]
             }
         }
     }
@@ -68,6 +85,9 @@ impl Guidance {
             }
             Self::Dual { scale_positive, scale_middle, nested: false, .. } => {
                 Scales::Dual { positive: scale_positive, middle: scale_middle }
+            }
+            Self::PerpNeg { scale, negative_scale, .. } => {
+                Scales::PerpNeg { scale, negative: negative_scale }
             }
         }
     }

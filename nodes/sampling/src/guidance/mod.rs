@@ -8,6 +8,7 @@
 
 mod combine;
 mod conditioning;
+pub mod functions;
 mod guided;
 mod hooks;
 mod inputs;
