@@ -403,3 +403,36 @@ fn grey_values_of_a_mask_open_one_after_the_other() -> Result<()> {
     assert_eq!(at(1.0, 0.5)?, [0.0, 0.125, 0.25, 1.0]);
     Ok(())
 }
+
+#[test]
+fn a_patch_of_the_negative_side_gets_a_call_of_its_own_in_its_range() -> Result<()> {
+    use ebb_sampling::guidance::NegativePatch;
+    let guidance = cfg(vec![prompt(1.0, 3)], vec![prompt(0.5, 3)], 3.0);
+    for (start_sigma, expected) in [(9.0, vec![Side::Positive]), (3.0, vec![Side::Negative, Side::Positive])]
+    {
+        let patch = Some(NegativePatch { patch: Arc::new(()), start_sigma, end_sigma: 0.0 });
+        let hooks = Hooks { negative_patch: patch, ..Hooks::default() };
+        let (latent, calls) = run(&guidance, "euler", usize::MAX, &hooks)?;
+        near(cell(&latent, 0, 0), 2.0);
+        assert_eq!(calls[0].sides, expected);
+    }
+    Ok(())
+}
+
+#[test]
+fn frames_of_a_video_are_guided_by_their_place() -> Result<()> {
+    use ebb_sampling::guidance::functions::{linear_cfg, triangle_cfg};
+    let frames = |function| -> Result<Vec<f32>> {
+        let hooks = Hooks { cfg: Some(function), ..Hooks::default() };
+        let guidance = cfg(vec![prompt(1.0, 3)], vec![prompt(0.5, 3)], 3.0);
+        let (latent, _) = run(&guidance, "euler", usize::MAX, &hooks)?;
+        Ok(latent.mean((1, 2, 3))?.to_vec1()?)
+    };
+    for (found, expected) in
+        [(frames(linear_cfg(1.0))?, [1.0, 2.0]), (frames(triangle_cfg(1.0))?, [1.0, 1.0])]
+    {
+        near(found[0], expected[0]);
+        near(found[1], expected[1]);
+    }
+    Ok(())
+}

@@ -140,9 +140,12 @@ impl<'a> Guided<'a> {
             .iter()
             .map(|side| (*side, if left_out.contains(side) { None } else { entries(&self.sides, *side) }))
             .collect();
-        let predictions = self.evaluator.evaluate(&wanted, x, sigma, None)?;
-        let mut predictions: Vec<(Side, Tensor)> =
-            wanted.iter().map(|(side, _)| *side).zip(predictions).collect();
+        let mut predictions = self.evaluator.evaluate_patching_negative(
+            &wanted,
+            x,
+            sigma,
+            self.hooks.negative_patch.as_ref(),
+        )?;
         let (evaluator, sides) = (&mut self.evaluator, &self.sides);
         let sampling = evaluator.sampling;
         let mut again = |side: Side, x: &Tensor, patch: Option<&Opaque>| {

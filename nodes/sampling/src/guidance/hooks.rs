@@ -21,6 +21,8 @@ pub struct Hooks {
     pub post_cfg: Vec<PostCfgFunction>,
     /// What the denoise mask is at a sigma.
     pub denoise_mask: Option<DenoiseMaskFunction>,
+    /// Changes of the model's layers for the negative side alone.
+    pub negative_patch: Option<NegativePatch>,
     /// Whether the negative side is evaluated even where the scale makes it irrelevant, because a hook
     /// reads it.
     pub needs_negative: bool,
@@ -33,9 +35,21 @@ impl fmt::Debug for Hooks {
             .field("cfg", &self.cfg.is_some())
             .field("post_cfg", &self.post_cfg.len())
             .field("denoise_mask", &self.denoise_mask.is_some())
+            .field("negative_patch", &self.negative_patch)
             .field("needs_negative", &self.needs_negative)
             .finish()
     }
+}
+
+/// See [`Hooks::negative_patch`]: guiding away from a weakened model without a third evaluation.
+#[derive(Clone, Debug)]
+pub struct NegativePatch {
+    /// The change, which the model knows how to read.
+    pub patch: Opaque,
+    /// The noise level from which on.
+    pub start_sigma: f64,
+    /// The noise level until which.
+    pub end_sigma: f64,
 }
 
 /// See [`Hooks::pre_cfg`]. Changes the predictions in place, in the order of their sides.

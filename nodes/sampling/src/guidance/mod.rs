@@ -20,7 +20,7 @@ mod weights;
 pub use conditioning::{Area, CondValue, Conditioning, Mask, Opaque};
 pub use guided::{Guidance, Guided, Prediction};
 pub use hooks::{
-    CfgArgs, CfgFunction, DenoiseMaskArgs, DenoiseMaskFunction, Evaluate, Hooks, PostCfgArgs,
+    CfgArgs, CfgFunction, DenoiseMaskArgs, DenoiseMaskFunction, Evaluate, Hooks, NegativePatch, PostCfgArgs,
     PostCfgFunction, PreCfgArgs, PreCfgFunction,
 };
 pub use inputs::{ModelInput, ModelInputs};

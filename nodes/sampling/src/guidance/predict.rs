@@ -4,6 +4,7 @@
 use candle_core::Tensor;
 
 use super::conditioning::Opaque;
+use super::hooks::NegativePatch;
 use super::inputs::{ModelInputs, can_batch, concatenated};
 use super::model::{Model, ModelCall, Side};
 use super::prepare::{Prepared, spatial_size};
@@ -66,6 +67,37 @@ impl Evaluator<'_> {
             }
         }
         averages.into_iter().map(|average| average.finish(x)).collect()
+    }
+
+    /// As [`Evaluator::evaluate`], but a negative side whose layers are changed gets a call of its own.
+    pub(super) fn evaluate_patching_negative(
+        &mut self,
+        sides: &[(Side, Option<&[Prepared]>)],
+        x: &Tensor,
+        sigma: f64,
+        patch: Option<&NegativePatch>,
+    ) -> Result<Vec<(Side, Tensor)>> {
+        let patch = patch.filter(|patch| (patch.end_sigma..=patch.start_sigma).contains(&sigma));
+        let is_patched = |side: Side, entries: Option<&[Prepared]>| {
+            side == Side::Negative && entries.is_some() && patch.is_some()
+        };
+        // Each side is left out of the other evaluation, where it then answers zeros.
+        let only = |patched: bool| -> Vec<(Side, Option<&[Prepared]>)> {
+            let keep =
+                |(side, entries)| (side, if is_patched(side, entries) == patched { entries } else { None });
+            sides.iter().copied().map(keep).collect()
+        };
+        let mut found = self.evaluate(&only(false), x, sigma, None)?;
+        if let Some(patch) = patch {
+            for ((&(side, entries), found), weakened) in
+                sides.iter().zip(&mut found).zip(self.evaluate(&only(true), x, sigma, Some(&patch.patch))?)
+            {
+                if is_patched(side, entries) {
+                    *found = weakened;
+                }
+            }
+        }
+        Ok(sides.iter().map(|(side, _)| *side).zip(found).collect())
     }
 
     /// Takes the first part and those that go with it, as many as the model can hold.
