@@ -5,10 +5,13 @@ import "./styles/index.css"
 import { Api } from "./api/client.ts"
 import { Socket } from "./api/socket.ts"
 import type { App } from "./app.ts"
+import { toPrompt } from "./export/index.ts"
+import { unpack } from "./graph/commands.ts"
 import { ownContextMenu } from "./graph/context-menu.ts"
 import { Editor } from "./graph/editor.ts"
 import { setHost } from "./graph/host.ts"
 import { addMinimap } from "./graph/minimap.ts"
+import { nodeState } from "./graph/node-state.ts"
 import { searchOnCanvas } from "./graph/search.ts"
 import { startLanguage, t } from "./i18n/index.ts"
 import { describeCanvas } from "./a11y/describe.ts"
@@ -73,8 +76,9 @@ async function start(): Promise<void> {
     shell.canvas.focus()
     document.documentElement.dataset.ready = "true"
   })
-  // For tests and for people who look inside.
-  Object.assign(window, { ebb: app })
+  // For tests, and for people who look inside with the browser's own tools.
+  const exportPrompt = () => toPrompt(editor.current(), editor.schemas)
+  Object.assign(window, { ebb: { ...app, nodeState, exportPrompt, unpack: (id: number) => unpack(app, editor.canvas.graph!.getNodeById(id)!) } })
 }
 
 async function withRetries<T>(action: () => Promise<T>, root: HTMLElement): Promise<T> {

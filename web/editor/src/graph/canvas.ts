@@ -2,6 +2,7 @@
 
 import { LGraphCanvas, type LGraph, LiteGraph } from "@comfyorg/litegraph"
 import { patchWidgets } from "../widgets/patches.ts"
+import { useFarView } from "./far-view.ts"
 import { addTouch } from "./touch.ts"
 
 export function makeCanvas(element: HTMLCanvasElement, graph: LGraph): LGraphCanvas {
@@ -25,6 +26,7 @@ export function makeCanvas(element: HTMLCanvasElement, graph: LGraph): LGraphCan
   canvas.background_image = ""
   canvas.low_quality_zoom_threshold = 0.45
   canvas.zoom_speed = 1.1
+  useFarView(canvas)
   resizeWithParent(element, canvas)
   addTouch(element, canvas)
   canvas.startRendering()

@@ -14,6 +14,20 @@ type PointerLike = { clientX: number; clientY: number; canvasX: number; canvasY:
 
 export function ownContextMenu(app: App): void {
   const { canvas } = app.editor
+  canvas.showLinkMenu = (segment: any, event: any) => {
+    const at = { x: event.clientX, y: event.clientY }
+    const { graph } = canvas
+    const link = graph?.links.get(segment.id)
+    openMenu(
+      [
+        { label: t("slot.addReroute"), run: () => step(app, () => graph!.createReroute([event.canvasX, event.canvasY], segment)) },
+        { label: t("link.delete"), run: () => step(app, () => (link ? graph!.removeLink(link.id) : graph!.removeReroute(segment.id))) },
+      ],
+      at,
+      t("link.delete"),
+    )
+    return false
+  }
   canvas.processContextMenu = (node: LGraphNode | undefined, event: any) => showMenu(app, node ?? null, event)
 }
 

@@ -250,6 +250,10 @@ export class Editor extends Emitter<EditorEvents> {
 
   /** A node that is too small for what is in it grows when it is first drawn. That is no change, so it happens before any is looked for. */
   private layOutAll(): void {
+    for (const subgraph of this.graph.subgraphs.values()) {
+      subgraph.inputNode.arrange()
+      subgraph.outputNode.arrange()
+    }
     for (const graph of [this.graph, ...this.graph.subgraphs.values()]) {
       for (const node of graph.nodes) {
         if (node.flags.collapsed) continue

@@ -54,8 +54,9 @@ export function addMinimap(app: App): void {
 
   const go = (event: PointerEvent) => {
     const rect = element.getBoundingClientRect()
-    const x = (event.clientX - rect.x) / scale + origin[0]!
-    const y = (event.clientY - rect.y) / scale + origin[1]!
+    const shown = rect.width / WIDTH
+    const x = (event.clientX - rect.x) / shown / scale + origin[0]!
+    const y = (event.clientY - rect.y) / shown / scale + origin[1]!
     canvas.ds.offset[0] = -x + canvas.canvas.clientWidth / 2 / canvas.ds.scale
     canvas.ds.offset[1] = -y + canvas.canvas.clientHeight / 2 / canvas.ds.scale
     canvas.setDirty(true, true)

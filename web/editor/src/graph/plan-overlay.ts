@@ -80,9 +80,20 @@ export class PlanOverlay {
     const slot = node.inputs.findIndex((i) => i.name === input)
     const linkId = slot >= 0 ? node.inputs[slot]!.link : null
     const link = linkId == null ? undefined : node.graph!.getLink(Number(linkId))
-    if (!link?.path) return null
+    if (!link) return null
     const [x, y] = node.getInputPos(slot)
-    return { path: link.path, end: [x, y] }
+    // From far away the library draws no links, so there are no paths of its own to follow.
+    const path = this.editor.canvas.low_quality || !link.path ? this.straight(link.origin_id, link.origin_slot, [x, y]) : link.path
+    return path && { path, end: [x, y] }
+  }
+
+  private straight(id: number | string, slot: number, to: [number, number]): Path2D | null {
+    const from = this.editor.canvas.graph?.getNodeById(id)?.getOutputPos(slot)
+    if (!from) return null
+    const path = new Path2D()
+    path.moveTo(from[0], from[1])
+    path.lineTo(to[0], to[1])
+    return path
   }
 }
 

@@ -1,7 +1,6 @@
 // Every string people read, in one place. `{name}` is filled in by `t`.
 
 export const en = {
-  "app.title": "Ebb",
   "app.loading": "Loading nodes…",
   "app.offline": "The server does not answer. Trying again…",
   "app.reconnected": "Connected again.",
@@ -82,7 +81,6 @@ export const en = {
 
   "nodes.search": "Search nodes",
   "nodes.none": "No node matches.",
-  "nodes.count": "{count} nodes",
   "nodes.filterIn": "Takes",
   "nodes.filterOut": "Gives",
   "nodes.any": "anything",
@@ -94,7 +92,6 @@ export const en = {
   "search.fitsOutput": "Nodes that take {type}",
   "search.fitsInput": "Nodes that give {type}",
 
-  "node.unknown": "Unknown node",
   "node.mute": "Mute",
   "node.bypass": "Bypass",
   "node.collapse": "Collapse",
@@ -103,7 +100,6 @@ export const en = {
   "node.colorNone": "No colour",
   "node.rename": "Rename",
   "node.clone": "Duplicate",
-  "node.help": "About this node",
   "node.upload": "choose a file…",
   "node.uploadFailed": "The file could not be uploaded: {message}",
   "node.align": "Align",
@@ -126,16 +122,11 @@ export const en = {
   "subgraph.new": "New subgraph",
   "note.make": "Add a note",
   "canvas.addNode": "Add a node…",
-  "canvas.addReroute": "Add a reroute",
   "slot.disconnect": "Disconnect",
   "slot.addReroute": "Add a reroute here",
   "link.delete": "Delete the link",
 
   "widget.control": "after each run",
-  "widget.control.fixed": "keep",
-  "widget.control.increment": "add 1",
-  "widget.control.decrement": "subtract 1",
-  "widget.control.randomize": "random",
   "widget.filter": "Filter",
   "widget.connected": "from {node}",
   "widget.missingChoice": "not on this server",
@@ -177,7 +168,6 @@ export const en = {
   "queue.open": "Open its workflow",
   "queue.failed": "failed",
   "queue.stopped": "stopped",
-  "queue.cached": "from cache",
 
   "gallery.empty": "Pictures appear here as they are made.",
   "gallery.open": "Open its workflow",
@@ -186,9 +176,6 @@ export const en = {
   "gallery.next": "Next",
   "gallery.picture": "Picture {name}",
 
-  "plan.title": "Plan",
-  "plan.run": "Plan again",
-  "plan.overlayOn": "The plan is shown on the graph.",
   "plan.order": "Order",
   "plan.cachedStep": "cached, will not run",
   "plan.loads": "loads {name} · {bytes}",
@@ -204,7 +191,6 @@ export const en = {
   "plan.steps": "{count} steps, {cached} from cache",
   "plan.invalid": "The workflow has problems, so there is no plan: {message}",
   "plan.step": "Step {step}",
-  "plan.live": "in memory",
 
   "memory.now": "Now",
   "memory.peak": "Peak",
@@ -223,12 +209,6 @@ export const en = {
   "memory.next": "needed next at step {step} by node {node}",
   "memory.noNext": "no waiting job needs it",
   "memory.freed": "{bytes} given back.",
-  "memory.kind.weights": "Weights",
-  "memory.kind.activations": "Activations",
-  "memory.kind.values": "Values between steps",
-  "memory.kind.cache": "Cached results",
-  "memory.kind.scratch": "Scratch",
-  "memory.kind.other": "Other",
   "memory.marker.load": "loaded",
   "memory.marker.evict": "evicted",
   "memory.marker.prefetch": "prefetched",
@@ -253,8 +233,6 @@ export const en = {
   "sweep.run": "Run the sweep",
   "sweep.empty": "Choose at least one axis with values.",
   "sweep.badValue": "“{value}” is not a value of {input}.",
-  "sweep.cell": "{labels}",
-  "sweep.openCell": "Open the workflow of this cell",
   "sweep.tooMany": "{cells} cells are more than {limit}. Give fewer values.",
 
   "models.search": "Search models",

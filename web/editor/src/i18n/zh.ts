@@ -3,7 +3,6 @@
 import type { Strings } from "./index.ts"
 
 export const zh: Strings = {
-  "app.title": "Ebb",
   "app.loading": "正在加载节点…",
   "app.offline": "服务器没有响应，正在重试…",
   "app.reconnected": "已重新连接。",
@@ -84,7 +83,6 @@ export const zh: Strings = {
 
   "nodes.search": "搜索节点",
   "nodes.none": "没有匹配的节点。",
-  "nodes.count": "{count} 个节点",
   "nodes.filterIn": "输入",
   "nodes.filterOut": "输出",
   "nodes.any": "任意",
@@ -96,7 +94,6 @@ export const zh: Strings = {
   "search.fitsOutput": "可接收 {type} 的节点",
   "search.fitsInput": "可给出 {type} 的节点",
 
-  "node.unknown": "未知节点",
   "node.mute": "静音",
   "node.bypass": "绕过",
   "node.collapse": "折叠",
@@ -105,7 +102,6 @@ export const zh: Strings = {
   "node.colorNone": "无颜色",
   "node.rename": "重命名",
   "node.clone": "复制一份",
-  "node.help": "关于此节点",
   "node.upload": "选择文件…",
   "node.uploadFailed": "文件无法上传：{message}",
   "node.align": "对齐",
@@ -128,16 +124,11 @@ export const zh: Strings = {
   "subgraph.new": "新子图",
   "note.make": "添加便签",
   "canvas.addNode": "添加节点…",
-  "canvas.addReroute": "添加转接点",
   "slot.disconnect": "断开连接",
   "slot.addReroute": "在此添加转接点",
   "link.delete": "删除连线",
 
   "widget.control": "每次运行后",
-  "widget.control.fixed": "保持不变",
-  "widget.control.increment": "加 1",
-  "widget.control.decrement": "减 1",
-  "widget.control.randomize": "随机",
   "widget.filter": "筛选",
   "widget.connected": "来自 {node}",
   "widget.missingChoice": "此服务器上没有",
@@ -179,7 +170,6 @@ export const zh: Strings = {
   "queue.open": "打开它的工作流",
   "queue.failed": "失败",
   "queue.stopped": "已停止",
-  "queue.cached": "来自缓存",
 
   "gallery.empty": "生成的图片会出现在这里。",
   "gallery.open": "打开它的工作流",
@@ -188,9 +178,6 @@ export const zh: Strings = {
   "gallery.next": "下一张",
   "gallery.picture": "图片 {name}",
 
-  "plan.title": "计划",
-  "plan.run": "重新计划",
-  "plan.overlayOn": "计划已显示在图上。",
   "plan.order": "顺序",
   "plan.cachedStep": "已缓存，不会运行",
   "plan.loads": "加载 {name} · {bytes}",
@@ -206,7 +193,6 @@ export const zh: Strings = {
   "plan.steps": "{count} 步，其中 {cached} 步来自缓存",
   "plan.invalid": "工作流有问题，因此没有计划：{message}",
   "plan.step": "第 {step} 步",
-  "plan.live": "内存中",
 
   "memory.now": "当前",
   "memory.peak": "峰值",
@@ -225,12 +211,6 @@ export const zh: Strings = {
   "memory.next": "下次在第 {step} 步由节点 {node} 使用",
   "memory.noNext": "没有等待中的任务需要它",
   "memory.freed": "已归还 {bytes}。",
-  "memory.kind.weights": "权重",
-  "memory.kind.activations": "激活值",
-  "memory.kind.values": "步骤间的值",
-  "memory.kind.cache": "缓存的结果",
-  "memory.kind.scratch": "临时空间",
-  "memory.kind.other": "其他",
   "memory.marker.load": "加载",
   "memory.marker.evict": "逐出",
   "memory.marker.prefetch": "预取",
@@ -255,8 +235,6 @@ export const zh: Strings = {
   "sweep.run": "运行扫描",
   "sweep.empty": "请至少选择一个有取值的轴。",
   "sweep.badValue": "“{value}”不是 {input} 的有效值。",
-  "sweep.cell": "{labels}",
-  "sweep.openCell": "打开此格的工作流",
   "sweep.tooMany": "{cells} 格超过了 {limit} 格。请减少取值。",
 
   "models.search": "搜索模型",

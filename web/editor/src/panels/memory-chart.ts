@@ -18,6 +18,8 @@ export function ownerColor(kind: OwnerKind, index: number): string {
 
 const MARKS: Record<string, string> = { load: "#3fb950", prefetch: "#2ea043", evict: "#f0883e", refused: "#f85149", job_start: "#8b949e", job_end: "#8b949e", step: "#8b949e" }
 const NEAR_PX = 6
+/** Round numbers of bytes are powers of two. */
+const BINARY_STEPS = Array.from({ length: 40 }, (_, i) => 2 ** (i + 8))
 
 export class MemoryChart {
   private plot: uPlot | null = null
@@ -74,7 +76,10 @@ export class MemoryChart {
       legend: { show: false },
       cursor: { y: false, drag: { x: true, y: false } },
       scales: { y: { range: (_u, _min, max) => [0, Math.max(max, report.budget ?? 0) * 1.08 || 1] } },
-      axes: [axis, { ...axis, size: 72, values: (_u, values) => values.map((v) => bytes(v)) }],
+      axes: [
+        { ...axis, values: (_u, values) => values.map((v) => new Date(v * 1000).toLocaleTimeString([], { hour12: false })), space: 90 },
+        { ...axis, size: 72, incrs: BINARY_STEPS, values: (_u, values) => values.map((v) => bytes(v)) },
+      ],
       series: [{}, ...bands, { label: t("memory.budget"), stroke: "#f85149", width: 1.5, dash: [6, 4], points: { show: false } }],
       hooks: { draw: [(u) => this.drawMarkers(u)], setCursor: [(u) => this.hover(u)] },
     }

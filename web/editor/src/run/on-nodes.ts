@@ -48,12 +48,16 @@ export function showRunsOnNodes(editor: Editor, runs: Runs, api: Api): void {
     outputs.set(node, output)
     apply(node, output)
   })
+  // Pictures are decoded beside each other, so a later one may be ready first; an earlier one must not replace it then.
+  let arrived = 0
+  let shown = 0
   runs.on("preview", ({ node, image }) => {
     const target = node ? editor.nodeForExecution(node) : null
     if (!target) return
+    const turn = ++arrived
     void createImageBitmap(image).then((bitmap) => {
-      // A late preview of a finished node would hide its result.
-      if (!runs.current) return
+      if (turn < shown) return bitmap.close()
+      shown = turn
       nodeState(target).preview?.close()
       nodeState(target).preview = bitmap
       makeRoom(editor, target)

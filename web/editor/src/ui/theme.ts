@@ -44,6 +44,7 @@ export function applyTheme(canvas: LGraphCanvas, theme: Theme): void {
   Object.assign(canvas.default_connection_color_byType, TYPES)
   const type_colors = (canvas.constructor as typeof LGraphCanvas).link_type_colors
   Object.assign(type_colors, TYPES)
+  if (!Object.getOwnPropertyDescriptor(canvas, "highlighted_links")?.get) highlightOnDarkOnly(canvas)
   lighten = theme === "light"
   canvas.render_connections_border = !lighten
   canvas.onDrawBackground = (ctx, area) => drawGrid(ctx, area, grid!, canvas.ds.scale)
@@ -57,23 +58,34 @@ let lighten = false
  * legible; the file keeps its own.
  */
 export function patchNodeColors(): void {
-  for (const [property, share] of [["renderingColor", 0.62], ["renderingBgColor", 0.82]] as const) {
+  for (const [property, lightness] of [["renderingColor", 80], ["renderingBgColor", 92]] as const) {
     const own = Object.getOwnPropertyDescriptor(LGraphNode.prototype, property)!
     Object.defineProperty(LGraphNode.prototype, property, {
       configurable: true,
       get(this: LGraphNode) {
         const color = own.get!.call(this) as string
-        return lighten && this.color ? mixWithWhite(color, share) : color
+        return lighten && this.color ? paler(color, lightness) : color
       },
     })
   }
 }
 
-export function mixWithWhite(color: string, share: number): string {
+/** The hue of a hex colour at another lightness. */
+export function paler(color: string, lightness: number): string {
   const hex = /^#([0-9a-f]{3}|[0-9a-f]{6})$/i.exec(color)?.[1]
   if (!hex) return color
-  const parts = hex.length === 3 ? [...hex].map((c) => c + c) : hex.match(/../g)!
-  return `rgb(${parts.map((p) => Math.round(255 * share + Number.parseInt(p, 16) * (1 - share))).join(" ")})`
+  const [r, g, b] = (hex.length === 3 ? [...hex].map((c) => c + c) : hex.match(/../g)!).map((p) => Number.parseInt(p, 16) / 255) as [number, number, number]
+  const max = Math.max(r, g, b)
+  const spread = max - Math.min(r, g, b)
+  if (spread === 0) return `hsl(0 0% ${lightness}%)`
+  const sector = max === r ? ((g - b) / spread + 6) % 6 : max === g ? (b - r) / spread + 2 : (r - g) / spread + 4
+  return `hsl(${Math.round(sector * 60)} 45% ${lightness}%)`
+}
+
+/** Links of what is selected are drawn white by the library, which is no highlight on light ground: there they keep their colours. */
+function highlightOnDarkOnly(canvas: LGraphCanvas): void {
+  let marked = canvas.highlighted_links
+  Object.defineProperty(canvas, "highlighted_links", { configurable: true, get: () => (lighten ? {} : marked), set: (value) => (marked = value) })
 }
 
 export function toggleTheme(canvas: LGraphCanvas): void {

@@ -4,6 +4,7 @@ import { BaseWidget, type LGraphCanvas, type LGraphNode, LiteGraph } from "@comf
 import { getHost } from "../graph/host.ts"
 import { h } from "../ui/dom.ts"
 import { screenRect } from "./place.ts"
+import { wrap } from "./wrap.ts"
 
 const LINE = 16
 const PADDING = 8
@@ -54,28 +55,6 @@ export class MultilineWidget extends BaseWidget<any> {
   onClick({ node, canvas }: { node: LGraphNode; canvas: LGraphCanvas }): void {
     if (!this.computedDisabled) editInPlace(this, node, canvas)
   }
-}
-
-export function wrap(text: string, width: number, measure: (s: string) => number): string[] {
-  const lines: string[] = []
-  for (const paragraph of text.split("\n")) {
-    let line = ""
-    for (const word of paragraph.match(/\s*\S+|\s+$/g) ?? [""]) {
-      if (line && measure(line + word) > width) {
-        lines.push(line)
-        line = word.trimStart()
-      } else line += word
-      // A word wider than the line, as in languages that write without spaces, breaks anywhere.
-      while (line.length > 1 && measure(line) > width) {
-        let fit = Math.max(1, Math.floor((line.length * width) / measure(line)))
-        while (fit > 1 && measure(line.slice(0, fit)) > width) fit--
-        lines.push(line.slice(0, fit))
-        line = line.slice(fit)
-      }
-    }
-    lines.push(line)
-  }
-  return lines
 }
 
 /** Lays a text field over the widget. It follows the canvas while that moves, and gives its text back when it loses the focus. */
