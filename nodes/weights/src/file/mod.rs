@@ -2,6 +2,7 @@
 
 mod backing;
 mod gguf;
+mod pickle;
 mod safetensors;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,8 @@ pub enum Format {
     Safetensors,
     /// ggml's container of plain and quantised values.
     Gguf,
+    /// What `torch.save` writes: a pickle that names tensors, and their values.
+    Pytorch,
 }
 
 impl Format {
@@ -34,6 +37,7 @@ impl Format {
         match self {
             Self::Safetensors => "safetensors",
             Self::Gguf => "GGUF",
+            Self::Pytorch => "PyTorch",
         }
     }
 }
@@ -115,6 +119,7 @@ impl ModelFile {
         let header = match format {
             Format::Safetensors => safetensors::read(path, &backing)?,
             Format::Gguf => gguf::read(path, &backing)?,
+            Format::Pytorch => pickle::read(path, &backing)?,
         };
         let Header { tensors, metadata, arrays, hash } = header;
         Ok(Self { path: path.to_owned(), format, tensors, metadata, arrays, backing, header_hash: hash })
@@ -230,6 +235,10 @@ fn sniff(path: &Path, backing: &Backing) -> Result<Format> {
     let head = &head[..n];
     if head.starts_with(b"GGUF") {
         return Ok(Format::Gguf);
+    }
+    // A zip archive, or bare pickles of protocol 2 or later.
+    if head.starts_with(b"PK\x03\x04") || (n > 2 && head[0] == 0x80 && (2..=5).contains(&head[1])) {
+        return Ok(Format::Pytorch);
     }
     // Eight bytes of length, then the header, which is a JSON object. The length's upper bytes are
     // zero in every honest file, and the header's reader says what is wrong with a dishonest one.
