@@ -16,6 +16,7 @@ const FAMILIES: &[Family] = &[
     families::schedules::FAMILY,
     families::samplers::FAMILY,
     families::tokens::FAMILY,
+    families::images::FAMILY,
     networks::sd::SD1,
     networks::sd::SD1_INPAINT,
     networks::sd::SD2,
@@ -27,7 +28,7 @@ const FAMILIES: &[Family] = &[
 ];
 
 /// Files of the reference kit that nothing here can compute yet.
-const UNSUPPORTED: &[&str] = &["math/images"];
+const UNSUPPORTED: &[&str] = &[];
 
 fn main() -> ExitCode {
     if support::run(FAMILIES, UNSUPPORTED) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
