@@ -2,7 +2,7 @@
 //!
 //! Peak, operator and candle are measured in turn, a few rounds, so that another process's load falls on all three.
 //!
-//! `cargo bench -p ebb-kernels --bench share_of_peak -- [part of a name] [rounds=N] [threads=N] [candle] [direct]`
+//! `cargo bench -p ebb-kernels --bench share_of_peak -- [part of a name] [rounds=N] [threads=N] [candle] [direct]`, or `-- list`
 
 mod support;
 
@@ -34,6 +34,10 @@ fn main() {
         .find(|a| !a.contains('=') && *a != "candle" && *a != "direct")
         .cloned()
         .unwrap_or_default();
+    if arguments.iter().any(|a| a == "list") {
+        cases().iter().for_each(|c| println!("{}", c.name));
+        return;
+    }
     let threads = Threads::new(threads).expect("threads");
     let winograd = !arguments.iter().any(|a| a == "direct");
     let kernels = Kernels::new(threads, Pool::new()).expect("kernels").with_winograd(winograd);

@@ -5,7 +5,7 @@
 
 use super::{Heads, Mask};
 use crate::error::Result;
-use crate::gemm::{Operand, Run, SendPtr, read, run};
+use crate::gemm::{Operand, Run, SendPtr, part, read, run, write};
 use crate::kernels::Kernels;
 use crate::pool::Buf;
 use crate::simd::{LANES, MAX_ROWS, Simd, Task, dispatch, math};
@@ -213,7 +213,7 @@ impl TileJob<'_> {
                     self.accumulate::<S, BF16>(s, room, key, n);
                     key += n;
                 }
-                self.store(first, queries, room);
+                self.store(s, first, queries, room);
             }
         }
     }
@@ -259,13 +259,16 @@ impl TileJob<'_> {
     #[inline(always)]
     unsafe fn score<S: Simd, const BF16: bool>(&self, s: S, room: Room, key: usize, n: usize, units: usize) {
         let column = self.kv_head * self.head_dim * if BF16 { 2 } else { 4 };
+        // All keys of a block belong to one sample: they lie evenly.
+        let token = self.sample * self.k_len + key;
+        let base = self.k.row(token).wrapping_add(column);
+        let stride = if n > 1 { self.k.row(token + 1) as usize - self.k.row(token) as usize } else { 0 };
         let mut k = 0;
         while k < n {
             let mut rows = [std::ptr::null::<u8>(); MAX_ROWS];
             for (i, row) in rows.iter_mut().enumerate().take(S::ROWS) {
                 // Past the last key the tile repeats it; what it gives is never read.
-                let token = self.sample * self.k_len + key + (k + i).min(n - 1);
-                *row = self.k.row(token).wrapping_add(column);
+                *row = base.wrapping_add((k + i).min(n - 1) * stride);
             }
             // SAFETY: the caller's promise; scores has room for a tile past the last key.
             unsafe {
@@ -349,19 +352,28 @@ impl TileJob<'_> {
 
     /// Divides by the sum of weights and writes. # Safety: as `all`.
     #[inline(always)]
-    unsafe fn store(&self, first: usize, queries: usize, room: Room) {
-        for lane in 0..queries {
-            let token = self.sample * self.q_len + first + lane;
-            let at = self.out_layout.start(token) + self.head * self.head_dim;
-            // SAFETY: the caller's promise.
-            unsafe {
-                let scale = 1.0 / *room.total.add(lane);
+    unsafe fn store<S: Simd>(&self, s: S, first: usize, queries: usize, room: Room) {
+        // SAFETY: the caller's promise; the scores are not needed any more.
+        unsafe {
+            for lane in (0..LANES).step_by(S::W) {
+                let scale = s.div(s.splat(1.0), s.load(room.total.add(lane)));
                 for d in 0..self.head_dim {
-                    let v = *room.sums.add(d * LANES + lane) * scale;
-                    match self.out_type {
-                        DType::F32 => *self.out.cast::<f32>().add(at + d) = v,
-                        DType::Bf16 => *self.out.cast::<half::bf16>().add(at + d) = half::bf16::from_f32(v),
+                    let p = room.sums.add(d * LANES + lane);
+                    s.store(p, s.mul(s.load(p), scale));
+                }
+            }
+            let row = room.scores;
+            for lane in 0..queries {
+                let token = self.sample * self.q_len + first + lane;
+                let at = self.out_layout.start(token) + self.head * self.head_dim;
+                let mut d = 0;
+                while d < self.head_dim {
+                    let n = (self.head_dim - d).min(S::W);
+                    for i in 0..n {
+                        *row.add(i) = *room.sums.add((d + i) * LANES + lane);
                     }
+                    write(s, self.out, self.out_type, at + d, n, part(s, row, n));
+                    d += S::W;
                 }
             }
         }
@@ -394,19 +406,18 @@ unsafe fn softmax<S: Simd, const BF16: bool>(s: S, room: Room, n: usize, scale: 
             }
             let new = s.max(old, s.mul(s.max(best[0], best[1]), factor));
             changed |= s.any_gt(new, old);
-            let fix = math::exp2(s, s.sub(old, new));
+            let fix = math::exp2_low(s, s.sub(old, new));
             s.store(room.fix.add(lane), fix);
             s.store(room.most.add(lane), new);
             let minus = s.sub(s.splat(0.0), new);
             let mut sums = [s.splat(0.0); 2];
             let mut k = 0;
             while k < n {
-                let p0 = math::exp2(s, s.fma(s.load(scores.add(k * LANES)), factor, minus));
-                let p1 = if k + 1 < n {
-                    math::exp2(s, s.fma(s.load(scores.add((k + 1) * LANES)), factor, minus))
-                } else {
-                    s.splat(0.0)
-                };
+                let p0 = weight::<S, BF16>(s, s.fma(s.load(scores.add(k * LANES)), factor, minus));
+                let mut p1 = s.splat(0.0);
+                if k + 1 < n {
+                    p1 = weight::<S, BF16>(s, s.fma(s.load(scores.add((k + 1) * LANES)), factor, minus));
+                }
                 sums[0] = s.add(sums[0], p0);
                 sums[1] = s.add(sums[1], p1);
                 if BF16 {
@@ -424,6 +435,12 @@ unsafe fn softmax<S: Simd, const BF16: bool>(s: S, room: Room, n: usize, scale: 
         }
     }
     changed
+}
+
+/// 2^x for x up to 0, as exactly as what stores it.
+#[inline(always)]
+fn weight<S: Simd, const BF16: bool>(s: S, x: S::V) -> S::V {
+    if BF16 { math::exp2_rough(s, x) } else { math::exp2_low(s, x) }
 }
 
 /// # Safety

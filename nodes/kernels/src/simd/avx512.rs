@@ -55,6 +55,15 @@ fn round_bf16(v: __m512) -> __m512i {
     _mm512_mask_mov_epi32(_mm512_srli_epi32::<16>(up), nan, _mm512_set1_epi32(0x7fc0))
 }
 
+/// Indices that put 16-bit values i and i + 16 side by side.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn interleave() -> __m512i {
+    // Each 32-bit lane i holds i and, above it, i + 16.
+    let low = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    _mm512_or_si512(low, _mm512_slli_epi32::<16>(_mm512_add_epi32(low, _mm512_set1_epi32(16))))
+}
+
 impl<const BF16: bool> Simd for Avx512<BF16> {
     type V = __m512;
     const W: usize = 16;
@@ -125,9 +134,16 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     }
     #[inline(always)]
     unsafe fn store_pairs(self, p: *mut u32, lo: __m512, hi: __m512) {
-        // SAFETY: see the note above `ops`.
+        // SAFETY: see the note above `ops`; the instruction is used only where `BF16` proves it. The transmute only
+        // renames 64 bytes.
         unsafe {
-            let v = _mm512_or_si512(round_bf16(lo), _mm512_slli_epi32::<16>(round_bf16(hi)));
+            let v = if BF16 {
+                // Rounds to nearest even; subnormals become zero.
+                let apart: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(hi, lo));
+                _mm512_permutexvar_epi16(interleave(), apart)
+            } else {
+                _mm512_or_si512(round_bf16(lo), _mm512_slli_epi32::<16>(round_bf16(hi)))
+            };
             _mm512_storeu_si512(p.cast(), v);
         }
     }
