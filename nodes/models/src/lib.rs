@@ -10,6 +10,7 @@
 //! - [`denoiser`]: what every denoiser is to the samplers
 //! - [`timestep`]: sinusoidal embeddings
 //! - [`unet`]: the denoiser of SD 1, SD 2 and SDXL
+//! - [`dit`]: the transformers of SD 3 and Flux
 //! - [`controlnet`]: what guides it
 //! - [`vae`]: the KL autoencoder; [`taesd`]: the one for previews
 //! - [`upscaler`]: ESRGAN and its kin
@@ -17,6 +18,7 @@
 pub mod clip;
 pub mod controlnet;
 pub mod denoiser;
+pub mod dit;
 mod error;
 pub mod ops;
 mod params;

@@ -139,14 +139,19 @@ impl<'a> Loader<'a> {
     /// all of its tensors alone, else made now.
     fn prepared(&self, tensors: &[String], make: impl FnOnce() -> Result<Prepared>) -> Result<Prepared> {
         let revision = tensors.iter().fold(0, |r: u64, t| r.rotate_left(7) ^ self.source.revision(t));
+        self.prepared_as(&tensors[0], revision, make)
+    }
+
+    fn prepared_as(
+        &self,
+        key: &str,
+        revision: u64,
+        make: impl FnOnce() -> Result<Prepared>,
+    ) -> Result<Prepared> {
         let shared = {
             let state = self.state.borrow();
-            state
-                .options
-                .base
-                .and_then(|b| b.by_name.get(&tensors[0]))
-                .filter(|(r, _)| *r == revision)
-                .map(|(_, p)| p.clone())
+            let found = state.options.base.and_then(|b| b.by_name.get(key));
+            found.filter(|(r, _)| *r == revision).map(|(_, p)| p.clone())
         };
         let is_shared = shared.is_some();
         let prepared = match shared {
@@ -155,7 +160,7 @@ impl<'a> Loader<'a> {
         };
         let params = &mut self.state.borrow_mut().params;
         *(if is_shared { &mut params.shared } else { &mut params.own }) += prepared.bytes();
-        params.by_name.insert(tensors[0].clone(), (revision, prepared.clone()));
+        params.by_name.insert(key.to_owned(), (revision, prepared.clone()));
         Ok(prepared)
     }
 
@@ -269,6 +274,52 @@ impl<'a> Loader<'a> {
         }
     }
 
+    /// A matrix's rows as several matrices: `rows` of them each.
+    pub(crate) fn linear_rows(&self, name: &str, rows: &[usize]) -> Result<Vec<Arc<Linear>>> {
+        let (weight, bias) = (self.key(name, "weight"), self.key(name, "bias"));
+        let info = self.info(&weight)?;
+        let input = match info.shape.as_slice() {
+            [total, input] if *total == rows.iter().sum::<usize>() && *input > 0 => *input,
+            _ => {
+                let expected = format!("[{}, in]", rows.iter().sum::<usize>());
+                return Err(Error::Shape { name: weight, found: info.shape, expected });
+            }
+        };
+        let mut start = 0;
+        let mut found = Vec::with_capacity(rows.len());
+        for &count in rows {
+            let range = start..start + count;
+            let make = || {
+                let mut parts = self.parts(std::slice::from_ref(&weight), info.stored)?;
+                let elements = range.start * input..range.end * input;
+                parts.values = parts.values.into_iter().map(|v| v.part(elements.clone())).collect();
+                let bias = match self.source.info(&bias) {
+                    Some(_) => Some(self.vector_of(&bias, info.shape[0])?[range.clone()].to_vec()),
+                    None => None,
+                };
+                Ok(Prepared::Linear(Arc::new(self.ops.pack_linear(parts, bias, [count, input], None)?)))
+            };
+            let key = format!("{weight}[{start}..]");
+            let revision = self.source.revision(&weight) ^ self.source.revision(&bias).rotate_left(7);
+            match self.prepared_as(&key, revision, make)? {
+                Prepared::Linear(x) => found.push(x),
+                _ => return Err(self.twice(&weight)),
+            }
+            start += count;
+        }
+        Ok(found)
+    }
+
+    /// A matrix as a convolution over single positions, which can read two activations side by side.
+    pub(crate) fn conv_1x1(&self, name: &str) -> Result<Arc<Conv>> {
+        let (weight, bias) = (self.key(name, "weight"), self.key(name, "bias"));
+        let info = self.info(&weight)?;
+        let &[o, i] = info.shape.as_slice() else {
+            return Err(Error::Shape { name: weight, found: info.shape, expected: "[out, in]".into() });
+        };
+        self.conv_from(weight, bias, info.stored, [o, i, 1, 1])
+    }
+
     /// A matrix stored `[in, out]`, as `x · W` has it, without a bias.
     pub(crate) fn linear_transposed(&self, name: &str) -> Result<Arc<Linear>> {
         let full = self.name(name);
@@ -298,14 +349,24 @@ impl<'a> Loader<'a> {
                 expected: "[out, in, height, width]".into(),
             });
         };
+        self.conv_from(weight, bias, info.stored, [o, i, kh, kw])
+    }
+
+    fn conv_from(
+        &self,
+        weight: String,
+        bias: String,
+        stored: Stored,
+        shape: [usize; 4],
+    ) -> Result<Arc<Conv>> {
         let mut tensors = vec![weight];
         if self.source.info(&bias).is_some() {
             tensors.push(bias);
         }
         let make = || {
-            let bias = tensors.get(1).map(|b| self.vector_of(b, o)).transpose()?;
-            let parts = self.parts(&tensors[..1], info.stored)?;
-            Ok(Prepared::Conv(Arc::new(self.ops.pack_conv(parts, bias, [o, i, kh, kw])?)))
+            let bias = tensors.get(1).map(|b| self.vector_of(b, shape[0])).transpose()?;
+            let parts = self.parts(&tensors[..1], stored)?;
+            Ok(Prepared::Conv(Arc::new(self.ops.pack_conv(parts, bias, shape)?)))
         };
         match self.prepared(&tensors, make)? {
             Prepared::Conv(x) => Ok(x),

@@ -46,6 +46,16 @@ impl Values {
         }
     }
 
+    /// Some of the values.
+    #[must_use]
+    pub fn part(self, range: std::ops::Range<usize>) -> Self {
+        match self {
+            Self::F32(v) => Self::F32(v[range].to_vec()),
+            Self::F16(v) => Self::F16(v[range].to_vec()),
+            Self::Bf16(v) => Self::Bf16(v[range].to_vec()),
+        }
+    }
+
     /// Widens to f32 (exact for every stored type).
     pub fn into_f32(self) -> Vec<f32> {
         match self {

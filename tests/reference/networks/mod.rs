@@ -2,6 +2,7 @@
 
 mod chain;
 pub(crate) mod demo;
+pub(crate) mod dit;
 mod manifest;
 pub(crate) mod picture;
 pub(crate) mod sd;

@@ -74,11 +74,11 @@ pub(super) fn denoise(kit: &Kit, model: &dyn Denoiser) -> AnyResult<Tensor> {
     Ok(model.denoise(&mut Session::new(), input)?)
 }
 
-fn decode(kit: &Kit, vae: &Vae) -> AnyResult<f64> {
+pub(super) fn decode(kit: &Kit, vae: &Vae) -> AnyResult<f64> {
     relative_difference(&vae.decode(kit.input("vae_latent")?)?, kit.input("vae_decoded")?)
 }
 
-fn encode(kit: &Kit, vae: &Vae) -> AnyResult<f64> {
+pub(super) fn encode(kit: &Kit, vae: &Vae) -> AnyResult<f64> {
     relative_difference(&vae.encode(kit.input("vae_image")?)?, kit.input("vae_encoded")?)
 }
 

@@ -269,8 +269,11 @@ impl Candle {
         self.act(x[0].dims.with_c(c), all)
     }
 
-    pub(super) fn concat_tokens(&self, x: &[&Act]) -> Result<Act> {
-        let parts = x.iter().map(|x| Ok(tensor(x)?.to_dtype(self.operand)?)).collect::<Result<Vec<_>>>()?;
+    pub(super) fn concat_tokens(&self, x: &[&Act], out: Out) -> Result<Act> {
+        let parts = x
+            .iter()
+            .map(|x| Ok(tensor(x)?.to_dtype(if out == Out::Operand { self.operand } else { DType::F32 })?))
+            .collect::<Result<Vec<_>>>()?;
         let all = Tensor::cat(&parts, 1)?;
         let (n, t, c) = all.dims3()?;
         self.act(Dims::tokens(n, t, c), all)

@@ -349,10 +349,10 @@ impl Cpu {
         Ok(y)
     }
 
-    pub(super) fn concat_tokens(&self, x: &[&Act]) -> Result<Act> {
+    pub(super) fn concat_tokens(&self, x: &[&Act], out: Out) -> Result<Act> {
         let d = x[0].dims;
         let tokens = x.iter().map(|x| x.dims.positions()).sum();
-        let mut y = self.new_act(Dims::tokens(d.n, tokens, d.c), Out::Operand)?;
+        let mut y = self.new_act(Dims::tokens(d.n, tokens, d.c), out)?;
         let mut first = 0;
         for part in x {
             let to = rows::Place { row: d.c, column: 0, first, per_sample: tokens };

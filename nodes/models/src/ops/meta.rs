@@ -153,9 +153,9 @@ impl Meta {
         Ok(self.act(x[0].dims.with_c(x.iter().map(|x| x.dims.c).sum()), Out::Stream))
     }
 
-    pub(super) fn concat_tokens(&self, x: &[&Act]) -> Result<Act> {
+    pub(super) fn concat_tokens(&self, x: &[&Act], out: Out) -> Result<Act> {
         let d = x[0].dims;
-        Ok(self.act(Dims::tokens(d.n, x.iter().map(|x| x.dims.positions()).sum(), d.c), Out::Operand))
+        Ok(self.act(Dims::tokens(d.n, x.iter().map(|x| x.dims.positions()).sum(), d.c), out))
     }
 
     pub(super) fn slice(&self, x: Cols<'_>, _start: usize, len: usize) -> Result<Act> {

@@ -233,7 +233,12 @@ impl Ops {
 
     /// Sequences one after the other, sample by sample.
     pub fn concat_tokens(&self, x: &[&Act]) -> Result<Act> {
-        dispatch!(self, b => b.concat_tokens(x))
+        dispatch!(self, b => b.concat_tokens(x, Out::Operand))
+    }
+
+    /// As [`Ops::concat_tokens`], of the residual stream.
+    pub fn concat_stream(&self, x: &[&Act]) -> Result<Act> {
+        dispatch!(self, b => b.concat_tokens(x, Out::Stream))
     }
 
     /// Positions `start..start + len` of every sample, some columns of them.

@@ -1,0 +1,307 @@
+//! Flux (Black Forest Labs 2024, `black-forest-labs/flux`): blocks with weights for text and picture apart, then
+//! blocks that treat both as one sequence; positions are rotations.
+
+use std::sync::Arc;
+
+use candle_core::Tensor;
+
+use super::{EPS, Embedder, Modulated, Modulation, check, pad_to_patches};
+use crate::{
+    Error, LoadOptions, Params, Result,
+    denoiser::{Denoiser, Input, Session},
+    ops::{
+        Act, Activation, Attention, Conv, ConvShape, Dims, Epilogue, HeadNorm, Linear, Norm, Ops, Out, Rope,
+    },
+    params::{Loader, load},
+    source::Source,
+};
+
+/// Channels of an attention head, and how many of them rotate with index, row and column.
+const HEAD: usize = 128;
+const AXES: [usize; 3] = [16, 56, 56];
+const THETA: f64 = 10_000.0;
+/// Cells along a side of a patch.
+const PATCH: usize = 2;
+/// Timesteps are 0 to 1, guidance is a small number: both are embedded in thousandths.
+const UNITS: f32 = 1000.0;
+
+/// The transformer ready to run.
+pub struct Flux {
+    ops: Ops,
+    picture: Arc<Linear>,
+    text: Arc<Linear>,
+    time: Embedder,
+    pooled: Embedder,
+    guidance: Option<Embedder>,
+    double: Vec<Double>,
+    single: Vec<Single>,
+    last_modulation: Modulation,
+    last: Arc<Linear>,
+    params: Params,
+}
+
+struct Double {
+    picture: Half,
+    text: Half,
+}
+
+struct Half {
+    modulation: Modulation,
+    qkv: Arc<Linear>,
+    norms: (Arc<Norm>, Arc<Norm>),
+    out: Arc<Linear>,
+    expand: Arc<Linear>,
+    contract: Arc<Linear>,
+}
+
+struct Single {
+    modulation: Modulation,
+    qkv: Arc<Linear>,
+    expand: Arc<Linear>,
+    norms: (Arc<Norm>, Arc<Norm>),
+    /// Over attention and feed-forward side by side.
+    out: Arc<Conv>,
+}
+
+fn norms(w: &Loader<'_>) -> Result<(Arc<Norm>, Arc<Norm>)> {
+    Ok((w.gain("query_norm.scale")?, w.gain("key_norm.scale")?))
+}
+
+/// Normalises queries and keys, and rotates them where positions are given.
+fn treat(
+    ops: &Ops,
+    qkv: &mut Act,
+    norms: Option<&(Arc<Norm>, Arc<Norm>)>,
+    rope: Option<&Rope>,
+) -> Result<()> {
+    let width = qkv.dims().c / 3;
+    for (i, start) in [0, width].into_iter().enumerate() {
+        let norm = norms.map(|(q, k)| (if i == 0 { &**q } else { &**k }, EPS));
+        ops.head_norm(qkv, HeadNorm { start, heads: width / HEAD, size: HEAD, norm, rope })?;
+    }
+    Ok(())
+}
+
+fn attend(ops: &Ops, qkv: &Act) -> Result<Act> {
+    let heads = qkv.dims().c / 3 / HEAD;
+    ops.attention(Attention::new(heads, qkv.chunk(0, 3), qkv.chunk(1, 3), qkv.chunk(2, 3)))
+}
+
+impl Half {
+    fn load(w: &Loader<'_>, side: &str, width: usize) -> Result<Self> {
+        Ok(Self {
+            modulation: Modulation::load(w, &format!("{side}_mod.lin"), width)?,
+            qkv: w.linear(&format!("{side}_attn.qkv"))?,
+            norms: norms(&w.at(format!("{side}_attn.norm")))?,
+            out: w.linear(&format!("{side}_attn.proj"))?,
+            expand: w.linear(&format!("{side}_mlp.0"))?,
+            contract: w.linear(&format!("{side}_mlp.2"))?,
+        })
+    }
+
+    fn qkv(&self, ops: &Ops, x: &Act, m: &Modulated) -> Result<Act> {
+        let mut qkv = ops.linear(&self.qkv, &m.norm(ops, x, 0)?, Epilogue::operand())?;
+        treat(ops, &mut qkv, Some(&self.norms), None)?;
+        Ok(qkv)
+    }
+
+    fn finish(&self, ops: &Ops, x: &Act, attended: &Act, m: &Modulated) -> Result<Act> {
+        let x = m.gated(ops, &self.out, attended, 2, x)?;
+        let a = m.norm(ops, &x, 3)?;
+        let wide = ops.linear(&self.expand, &a, Epilogue::activation(Activation::GeluTanh, Out::Operand))?;
+        m.gated(ops, &self.contract, &wide, 5, &x)
+    }
+}
+
+impl Double {
+    fn forward(
+        &self,
+        ops: &Ops,
+        text: Act,
+        picture: Act,
+        condition: &Act,
+        rope: &Rope,
+    ) -> Result<(Act, Act)> {
+        let text_m = self.text.modulation.forward(ops, condition)?;
+        let picture_m = self.picture.modulation.forward(ops, condition)?;
+        let text_qkv = self.text.qkv(ops, &text, &text_m)?;
+        let picture_qkv = self.picture.qkv(ops, &picture, &picture_m)?;
+        let mut joint = ops.concat_tokens(&[&text_qkv, &picture_qkv])?;
+        drop((text_qkv, picture_qkv));
+        treat(ops, &mut joint, None, Some(rope))?;
+        let attended = attend(ops, &joint)?;
+        drop(joint);
+        let texts = text.dims().positions();
+        let part = ops.slice(attended.cols(), 0, texts)?;
+        let text = self.text.finish(ops, &text, &part, &text_m)?;
+        let part = ops.slice(attended.cols(), texts, picture.dims().positions())?;
+        drop(attended);
+        Ok((text, self.picture.finish(ops, &picture, &part, &picture_m)?))
+    }
+}
+
+impl Single {
+    fn load(w: &Loader<'_>, width: usize) -> Result<Self> {
+        let rows = w.shape("linear1.weight")?[0];
+        let mut parts = w.linear_rows("linear1", &[3 * width, rows.saturating_sub(3 * width)])?.into_iter();
+        let missing = || Error::MissingTensor { what: "Flux", name: w.name("linear1.weight") };
+        Ok(Self {
+            modulation: Modulation::load(w, "modulation.lin", width)?,
+            qkv: parts.next().ok_or_else(missing)?,
+            expand: parts.next().ok_or_else(missing)?,
+            norms: norms(&w.at("norm"))?,
+            out: w.conv_1x1("linear2")?,
+        })
+    }
+
+    fn forward(&self, ops: &Ops, x: Act, condition: &Act, rope: &Rope) -> Result<Act> {
+        let m = self.modulation.forward(ops, condition)?;
+        let a = m.norm(ops, &x, 0)?;
+        let mut qkv = ops.linear(&self.qkv, &a, Epilogue::operand())?;
+        treat(ops, &mut qkv, Some(&self.norms), Some(rope))?;
+        let attended = attend(ops, &qkv)?;
+        drop(qkv);
+        let wide = ops.linear(&self.expand, &a, Epilogue::activation(Activation::GeluTanh, Out::Operand))?;
+        drop(a);
+        let gated = Epilogue { gate: Some(m.part(2)), ..Epilogue::residual(&x) };
+        ops.conv(&self.out, &[&attended, &wide], ConvShape::same(1), gated)
+    }
+}
+
+impl Flux {
+    /// Loads tensors in the original naming, without a `model.diffusion_model.` before them.
+    pub fn load<'a>(ops: &'a Ops, source: &'a dyn Source, options: LoadOptions<'a>) -> Result<Self> {
+        let (model, params) = load(ops, source, "Flux", options, |w| {
+            let picture = w.linear("img_in")?;
+            let width = picture.output;
+            let (double, single) = (w.at("double_blocks"), w.at("single_blocks"));
+            let doubles = double.count(|i| format!("{i}.img_attn.qkv.weight"));
+            let singles = single.count(|i| format!("{i}.linear1.weight"));
+            let embedder = |name: &str| Embedder::load(&w.at(name), "in_layer", "out_layer");
+            Ok(Self {
+                ops: ops.clone(),
+                text: w.linear("txt_in")?,
+                time: embedder("time_in")?,
+                pooled: embedder("vector_in")?,
+                guidance: if w.has("guidance_in.in_layer.weight") {
+                    Some(embedder("guidance_in")?)
+                } else {
+                    None
+                },
+                double: (0..doubles)
+                    .map(|i| {
+                        let w = double.at(i);
+                        Ok(Double {
+                            picture: Half::load(&w, "img", width)?,
+                            text: Half::load(&w, "txt", width)?,
+                        })
+                    })
+                    .collect::<Result<_>>()?,
+                single: (0..singles).map(|i| Single::load(&single.at(i), width)).collect::<Result<_>>()?,
+                last_modulation: Modulation::load(w, "final_layer.adaLN_modulation.1", width)?,
+                last: w.linear("final_layer.linear")?,
+                picture,
+                params: Params::default(),
+            })
+        })?;
+        Ok(Self { params, ..model })
+    }
+
+    /// Its prepared weights.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// Whether it reads a guidance.
+    pub fn reads_guidance(&self) -> bool {
+        self.guidance.is_some()
+    }
+
+    fn condition(&self, input: &Input<'_>) -> Result<Act> {
+        let ops = &self.ops;
+        let in_units = |numbers: &[f32]| numbers.iter().map(|t| t * UNITS).collect::<Vec<_>>();
+        let mut sum = self.time.add_numbers(ops, &in_units(input.timesteps), None)?;
+        if let (Some(guidance), Some(numbers)) = (&self.guidance, input.guidance) {
+            sum = guidance.add_numbers(ops, &in_units(numbers), Some(sum))?;
+        }
+        if let Some(y) = input.y {
+            let y = y.narrow(1, 0, self.pooled.first.input)?.unsqueeze(1)?;
+            sum = self.pooled.add(ops, &ops.from_tokens(&y)?, Some(sum))?;
+        }
+        ops.activate(&sum, Activation::Silu, Out::Operand)
+    }
+}
+
+impl Denoiser for Flux {
+    fn denoise(&self, session: &mut Session, input: Input<'_>) -> Result<Tensor> {
+        let ops = &self.ops;
+        check("Flux", &input, self.input_channels(), self.text.input, self.pooled.first.input)?;
+        let (_, _, height, width) = input.x.dims4()?;
+        let patches = patches(&pad_to_patches(input.x, PATCH)?)?;
+        let x = ops.from_nchw(&patches)?;
+        let Dims { n, h, w, .. } = x.dims();
+        let mut picture = ops.linear(&self.picture, &x, Epilogue::default())?;
+        drop(x);
+        let condition = self.condition(&input)?;
+        let prompt = session.prompt(ops, input.context, 0)?;
+        let mut text = ops.linear(&self.text, &prompt.context, Epilogue::default())?;
+        let texts = text.dims().positions();
+        let rope = rope(texts, h, w);
+        for block in &self.double {
+            (text, picture) = block.forward(ops, text, picture, &condition, &rope)?;
+        }
+        let mut both = ops.concat_stream(&[&text, &picture])?;
+        drop((text, picture));
+        for block in &self.single {
+            both = block.forward(ops, both, &condition, &rope)?;
+        }
+        let picture = ops.slice(both.cols(), texts, h * w)?;
+        drop(both);
+        let last = self.last_modulation.forward(ops, &condition)?;
+        let y = ops.linear(&self.last, &last.norm(ops, &picture, 0)?, Epilogue::default())?;
+        let y = ops.to_nchw(&ops.pixel_shuffle(&y.with_positions(h, w), PATCH)?)?;
+        debug_assert_eq!(y.dim(0)?, n);
+        Ok(y.narrow(2, 0, height)?.narrow(3, 0, width)?.contiguous()?)
+    }
+
+    fn bytes(&self) -> usize {
+        self.params.bytes()
+    }
+
+    fn context_channels(&self) -> usize {
+        self.text.input
+    }
+
+    fn y_channels(&self) -> Option<usize> {
+        Some(self.pooled.first.input)
+    }
+
+    fn input_channels(&self) -> usize {
+        self.picture.input / (PATCH * PATCH)
+    }
+}
+
+/// Patches as channels: `[n, c · 4, h / 2, w / 2]`.
+fn patches(x: &Tensor) -> Result<Tensor> {
+    let (n, c, h, w) = x.dims4()?;
+    let (h, w) = (h / PATCH, w / PATCH);
+    let x = x.reshape(vec![n, c, h, PATCH, w, PATCH])?.permute(vec![0, 1, 3, 5, 2, 4])?;
+    Ok(x.contiguous()?.reshape((n, c * PATCH * PATCH, h, w))?)
+}
+
+/// Angles of text tokens (all at position 0) and of patches, by row and column. In f64, as the reference has it.
+fn rope(texts: usize, h: usize, w: usize) -> Rope {
+    let (mut cos, mut sin) = (Vec::new(), Vec::new());
+    let mut push = |position: [usize; 3]| {
+        for (axis, at) in AXES.into_iter().zip(position) {
+            for i in 0..axis / 2 {
+                let angle = at as f64 / THETA.powf(2.0 * i as f64 / axis as f64);
+                cos.push(angle.cos() as f32);
+                sin.push(angle.sin() as f32);
+            }
+        }
+    };
+    (0..texts).for_each(|_| push([0; 3]));
+    (0..h * w).for_each(|i| push([0, i / w, i % w]));
+    Rope { cos, sin }
+}
