@@ -154,6 +154,7 @@ pub enum StartError {
 pub(crate) fn router(app: &App) -> Router {
     use axum::extract::DefaultBodyLimit;
     use axum::middleware::from_fn_with_state;
+    use tower_http::timeout::RequestBodyTimeoutLayer;
 
     Router::new()
         .merge(crate::comfy::routes(app))
@@ -162,6 +163,8 @@ pub(crate) fn router(app: &App) -> Router {
         .fallback(crate::comfy::static_files::serve)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(app.config.limits.body))
+        // A body that stops coming is an error to whoever reads it.
+        .layer(RequestBodyTimeoutLayer::new(app.config.limits.patience))
         .layer(from_fn_with_state(app.clone(), crate::security::guard))
         .layer(axum::middleware::from_fn(crate::ops::request::trace))
         .with_state(app.clone())

@@ -13,7 +13,12 @@ use crate::files::{blocking, roots, send};
 
 /// `/api/...` that no route has: never a file.
 pub(crate) async fn nothing() -> Response {
-    StatusCode::NOT_FOUND.into_response()
+    missing()
+}
+
+/// 404 with the type that static files of no known kind have.
+pub(crate) fn missing() -> Response {
+    (StatusCode::NOT_FOUND, [(header::CONTENT_TYPE, "application/octet-stream")]).into_response()
 }
 
 /// Any other path: a file of the front end.
@@ -22,7 +27,10 @@ pub(crate) async fn serve(State(app): State<App>, request: Request) -> Response 
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return StatusCode::NOT_FOUND.into_response();
     }
-    let Some(folder) = &app.config.front_end else { return crate::editor::serve(&path, request.headers()) };
+    let Some(folder) = &app.config.front_end else {
+        let response = crate::editor::serve(&path, request.headers());
+        return if response.status() == StatusCode::NOT_FOUND { missing() } else { response };
+    };
     let mut response = from_folder(folder.clone(), &path, request.headers().clone()).await;
     cache(&path, response.headers_mut());
     response
@@ -35,7 +43,7 @@ async fn from_folder(folder: PathBuf, path: &str, headers: HeaderMap) -> Respons
     let asked = name.clone();
     match blocking(move || Ok(roots::open(&folder, &asked))).await {
         Ok(Ok(file)) => send::send(file, &name, &headers, send::Trust::FrontEnd),
-        Ok(Err(_)) => StatusCode::NOT_FOUND.into_response(),
+        Ok(Err(_)) => missing(),
         Err(error) => failed(error),
     }
 }

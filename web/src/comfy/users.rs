@@ -75,9 +75,9 @@ async fn change(app: App, headers: &HeaderMap, changes: Map<String, Json>) -> Re
 
 /// `GET /user.css`: the official front end asks for it; the user's own style sheet, if there is one.
 pub(crate) async fn style(State(app): State<App>, headers: HeaderMap) -> Response {
-    let Ok(user) = app.users.of(&headers) else { return StatusCode::NOT_FOUND.into_response() };
+    let Ok(user) = app.users.of(&headers) else { return super::static_files::missing() };
     match blocking(move || std::fs::read_to_string(user.0.join("user.css"))).await {
         Ok(css) => ([("content-type", "text/css; charset=utf-8")], css).into_response(),
-        Err(_) => StatusCode::NOT_FOUND.into_response(),
+        Err(_) => super::static_files::missing(),
     }
 }

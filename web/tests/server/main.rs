@@ -1,0 +1,11 @@
+//! Tests of the whole server, in one binary: linking it once is what takes time.
+//!
+//! - `transcripts`: recorded exchanges of ComfyUI. `jobs`: what happens to jobs. `v1`: the newer protocol.
+//! - `browser`, `paths`: hostile callers. `support`: a server in this process, a plain client, a replay.
+
+mod browser;
+mod jobs;
+mod paths;
+mod support;
+mod transcripts;
+mod v1;

@@ -1,0 +1,119 @@
+//! A server in this process, on a free port, with folders of its own.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use ebb_engine::execute::{Engine, EngineConfig};
+use ebb_engine::registry::Registry;
+use ebb_engine::residency::Residency;
+use ebb_web::{EngineWorkshop, LogBuffer, Server, ServerConfig, Workshop};
+
+/// A running server; it ends when this is dropped.
+pub struct Running {
+    pub address: SocketAddr,
+    pub folder: Arc<tempfile::TempDir>,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Running {
+    /// With every node, the testing nodes too, and the settings changed by `change`.
+    pub fn start(change: impl FnOnce(&mut ServerConfig)) -> Self {
+        let folder = Arc::new(tempfile::tempdir().expect("a folder"));
+        Self::start_in(folder, change)
+    }
+
+    /// In a folder that an earlier server may have used.
+    pub fn start_in(folder: Arc<tempfile::TempDir>, change: impl FnOnce(&mut ServerConfig)) -> Self {
+        let workshop = workshop(folder.path());
+        Self::start_with(folder, workshop, change)
+    }
+
+    /// With a workshop of the test's own.
+    pub fn start_with(
+        folder: Arc<tempfile::TempDir>,
+        workshop: Arc<dyn Workshop>,
+        change: impl FnOnce(&mut ServerConfig),
+    ) -> Self {
+        let mut config = ServerConfig::below(folder.path());
+        config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        config.argv = vec!["ebb".into(), "serve".into()];
+        change(&mut config);
+        let logs = LogBuffer::new();
+        std::io::Write::write_all(
+            &mut tracing_subscriber::fmt::MakeWriter::make_writer(&logs),
+            b"the log begins\n",
+        )
+        .expect("a line");
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let (tell, told) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()
+                .expect("a runtime");
+            runtime.block_on(async {
+                let server = Server::bind(config, workshop, logs).await.expect("a server");
+                tell.send(server.address().expect("an address")).expect("the test waits");
+                server
+                    .run(async {
+                        let _ = stopped.await;
+                    })
+                    .await;
+            });
+        });
+        let address = told.recv().expect("the server started");
+        Self { address, folder, stop: Some(stop), thread: Some(thread) }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        if let Some(thread) = self.thread.take() {
+            let ended = thread.join();
+            if !std::thread::panicking() {
+                ended.expect("the server ends without a panic");
+            }
+        }
+    }
+}
+
+/// The engine with every node.
+pub fn workshop(base: &Path) -> Arc<dyn Workshop> {
+    let mut registry = Registry::new();
+    let folders = Arc::new(ebb_nodes::Folders::under(base));
+    ebb_nodes::register(&mut registry, &folders).expect("the nodes");
+    super::nodes::register(&mut registry);
+    let residency = Residency::new(ebb_engine::residency::KeepLast, None);
+    let engine = Engine::new(Arc::new(registry), residency, EngineConfig::default());
+    Arc::new(EngineWorkshop::new(Arc::new(engine)))
+}
+
+/// The few files of a front end that the recorded exchanges ask for.
+pub fn front_end(folder: &Path) -> std::path::PathBuf {
+    let front_end = folder.join("front-end");
+    for (path, content) in [
+        ("index.html", "<!doctype html><title>front end</title>"),
+        ("templates/index.json", "[]"),
+        ("docs/KSampler/en.md", "# KSampler\n"),
+        ("extensions/core/a.js", "export {};\n"),
+    ] {
+        let path = front_end.join(path);
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        std::fs::write(path, content).expect("a file");
+    }
+    front_end
+}
