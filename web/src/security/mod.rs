@@ -41,7 +41,7 @@ fn refuse(app: &App, request: &Request) -> Option<Response> {
     if !host::allowed(headers.get(header::HOST), &access.hosts) {
         return Some(text(
             StatusCode::FORBIDDEN,
-            "This server does not answer to that name. Use its address, or start it with --allow-host NAME.\n",
+            "This server does not answer to that name. Use its address, or start it with --host NAME.\n",
         ));
     }
     if request.method() == Method::OPTIONS {

@@ -6,8 +6,12 @@ use std::sync::Arc;
 
 use ebb_engine::execute::{Engine, EngineConfig};
 use ebb_engine::registry::Registry;
-use ebb_engine::residency::Residency;
+use ebb_engine::residency::{KeepLast, Residency};
+use ebb_kernels::{Kernels, Pool, Threads};
+use ebb_models::ops::{Ops, Precision};
+use ebb_nodes::{Compute, Environment, Folders};
 use ebb_web::{EngineWorkshop, LogBuffer, Server, ServerConfig, Workshop};
+use ebb_weights::ModelFolders;
 
 /// A running server; it ends when this is dropped.
 pub struct Running {
@@ -94,10 +98,15 @@ impl Drop for Running {
 /// The engine with every node.
 pub fn workshop(base: &Path) -> Arc<dyn Workshop> {
     let mut registry = Registry::new();
-    let folders = Arc::new(ebb_nodes::Folders::under(base));
-    ebb_nodes::register(&mut registry, &folders).expect("the nodes");
+    let kernels = Kernels::new(Threads::new(2).expect("threads"), Pool::new()).expect("kernels");
+    let environment = Environment {
+        folders: Arc::new(Folders::under(base)),
+        models: Arc::new(ModelFolders::under(base.join("models"))),
+        compute: Compute::new(Ops::cpu(kernels, Precision::F32), Precision::F32),
+    };
+    ebb_nodes::register(&mut registry, &environment).expect("the nodes");
     super::nodes::register(&mut registry);
-    let residency = Residency::new(ebb_engine::residency::KeepLast, None);
+    let residency = Residency::new(KeepLast, None);
     let engine = Engine::new(Arc::new(registry), residency, EngineConfig::default());
     Arc::new(EngineWorkshop::new(Arc::new(engine)))
 }
