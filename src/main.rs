@@ -1,2 +1,7 @@
-//! The `ebb` command line.
-fn main() {}
+//! The `ebb` command line: arguments → one call into a library, exit codes, progress bars.
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -77,6 +77,11 @@ impl Catalog {
         self.classes.contains_key(class)
     }
 
+    /// The names of its classes, in no order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.classes.keys().map(String::as_str)
+    }
+
     pub(crate) fn get(&self, class: &str) -> Option<&ClassInfo> {
         self.classes.get(class)
     }

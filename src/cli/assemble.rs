@@ -1,0 +1,94 @@
+//! From arguments to an engine.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ebb_engine::cache::CachePolicy;
+use ebb_engine::execute::{Engine, EngineConfig};
+use ebb_engine::registry::Registry;
+use ebb_engine::residency::{KeepLast, KeepNothing, Lru, Residency};
+use ebb_kernels::{Kernels, Pool, Threads};
+use ebb_models::ops::{Ops, Precision};
+use ebb_nodes::{Compute, Environment, Folders};
+use ebb_weights::ModelFolders;
+
+use super::failure::{Done, Failure};
+use super::options::{CacheChoice, EngineOptions, FolderOptions, PrecisionChoice};
+
+impl FolderOptions {
+    pub(super) fn pictures(&self) -> Folders {
+        let below = Folders::under(&self.base_directory);
+        Folders {
+            input: self.input.clone().unwrap_or(below.input),
+            output: self.output.clone().unwrap_or(below.output),
+            temp: self.temp.clone().unwrap_or(below.temp),
+        }
+    }
+
+    pub(super) fn model_root(&self) -> PathBuf {
+        self.models.clone().unwrap_or_else(|| self.base_directory.join("models"))
+    }
+
+    pub(super) fn models(&self) -> Done<ModelFolders> {
+        let mut folders = ModelFolders::under(self.model_root());
+        let found = self.base_directory.join("extra_model_paths.yaml");
+        let found = (self.extra_model_paths.is_empty() && found.is_file()).then_some(found);
+        for config in self.extra_model_paths.iter().chain(&found) {
+            folders.add_config(config).map_err(Failure::other)?;
+        }
+        Ok(folders)
+    }
+}
+
+/// The nodes, with what computes for them.
+pub(super) fn registry(folders: &FolderOptions, options: Option<&EngineOptions>) -> Done<Registry> {
+    let precision = match options.map(|options| options.precision) {
+        Some(PrecisionChoice::Bf16) => Precision::Bf16,
+        Some(PrecisionChoice::F32) | None => Precision::F32,
+    };
+    let threads = match options {
+        // Only described, never run.
+        None => 1,
+        Some(options) => match options.threads {
+            Some(threads) => threads.get(),
+            None => std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
+        },
+    };
+    let kernels = Kernels::new(Threads::new(threads)?, Pool::new())?;
+    let environment = Environment {
+        folders: Arc::new(folders.pictures()),
+        models: Arc::new(folders.models()?),
+        compute: Compute::new(Ops::cpu(kernels, precision), precision),
+    };
+    let mut registry = Registry::new();
+    ebb_nodes::register(&mut registry, &environment)?;
+    Ok(registry)
+}
+
+/// The engine. `cache` is what is kept where the user does not say.
+pub(super) fn engine(
+    folders: &FolderOptions,
+    options: &EngineOptions,
+    cache: CachePolicy,
+) -> Done<Arc<Engine>> {
+    let registry = registry(folders, Some(options))?;
+    let budget = options.memory.bytes();
+    let residency = match options.cache {
+        Some(CacheChoice::Nothing) => Residency::new(KeepNothing, budget),
+        Some(CacheChoice::Lru(count)) => Residency::new(Lru(count), budget),
+        Some(CacheChoice::Last) | None => Residency::new(KeepLast, budget),
+    };
+    let cache = match options.cache {
+        Some(CacheChoice::Nothing) => CachePolicy::None,
+        Some(CacheChoice::Lru(count)) => CachePolicy::Lru(count),
+        Some(CacheChoice::Last) => CachePolicy::LastRun,
+        None => cache,
+    };
+    let config = EngineConfig { cache, ..EngineConfig::default() };
+    Ok(Arc::new(Engine::new(Arc::new(registry), residency, config)))
+}
+
+/// A runtime for the engine: its loop and asynchronous nodes; computing has threads of its own.
+pub(super) fn runtime() -> Done<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?)
+}

@@ -1,0 +1,99 @@
+//! Arguments that several commands take.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::memory::MemoryLimit;
+
+/// Where files are. The defaults are ComfyUI's, below the current folder.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Folders")]
+pub(super) struct FolderOptions {
+    /// The folder that holds models/, input/, output/ and temp/
+    #[arg(long, value_name = "DIR", default_value = ".", env = "EBB_BASE")]
+    pub(super) base_directory: PathBuf,
+    /// The folder with checkpoints/, vae/, loras/ … [default: BASE/models]
+    #[arg(long, value_name = "DIR", env = "EBB_MODELS")]
+    pub(super) models: Option<PathBuf>,
+    /// Further model folders, as ComfyUI reads them; may be given several times [default:
+    /// BASE/extra_model_paths.yaml where there is one]
+    #[arg(long, value_name = "FILE.yaml", visible_alias = "extra-model-paths-config")]
+    pub(super) extra_model_paths: Vec<PathBuf>,
+    /// Where pictures are loaded from [default: BASE/input]
+    #[arg(long, value_name = "DIR", visible_alias = "input-directory")]
+    pub(super) input: Option<PathBuf>,
+    /// Where pictures are saved to [default: BASE/output]
+    #[arg(long, value_name = "DIR", visible_alias = "output-directory")]
+    pub(super) output: Option<PathBuf>,
+    /// Where previews are kept [default: BASE/temp]
+    #[arg(long, value_name = "DIR", visible_alias = "temp-directory")]
+    pub(super) temp: Option<PathBuf>,
+}
+
+/// What computes, and within which bounds.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Engine")]
+pub(super) struct EngineOptions {
+    /// What is kept when nothing needs it: `none`, `lru=N` (outputs and models that were used last),
+    /// or `last` (what the last workflow made, and models until room is needed)
+    #[arg(long, value_name = "none|lru=N|last")]
+    pub(super) cache: Option<CacheChoice>,
+    /// The most memory that models, pictures and scratch may take: bytes (`6GiB`), a part of the
+    /// machine's (`75%`), `auto`, or `none`
+    #[arg(long, value_name = "BYTES|PERCENT|auto|none", default_value = "auto")]
+    pub(super) memory: MemoryLimit,
+    /// Threads that compute [default: one a core]
+    #[arg(long, value_name = "N")]
+    pub(super) threads: Option<std::num::NonZeroUsize>,
+    /// What matrix products compute in
+    #[arg(long, value_enum, default_value_t = PrecisionChoice::F32)]
+    pub(super) precision: PrecisionChoice,
+}
+
+/// What matrix products compute in.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum PrecisionChoice {
+    /// The reference's numbers
+    F32,
+    /// Faster where the processor has it, less exact
+    Bf16,
+}
+
+/// What stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CacheChoice {
+    Nothing,
+    Lru(usize),
+    Last,
+}
+
+impl std::str::FromStr for CacheChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            None if text == "none" => Ok(Self::Nothing),
+            None if text == "last" => Ok(Self::Last),
+            Some(("lru", count)) => {
+                count.parse().map(Self::Lru).map_err(|_| format!("`{count}` is no count: lru=4, for example"))
+            }
+            _ => Err("expected none, lru=N or last".into()),
+        }
+    }
+}
+
+/// Changes to a workflow before it is checked.
+#[derive(Args, Clone, Debug, Default)]
+pub(super) struct ChangeOptions {
+    /// Set an input: the node by its id or title, as in `--set 6.text="a red apple"` or
+    /// `--set KSampler.seed=7`; may be given several times
+    #[arg(long, value_name = "NODE.INPUT=VALUE")]
+    pub(super) set: Vec<String>,
+    /// Seed of the choices in prompts such as `{red|green}`, in files of the editor
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    pub(super) choices_seed: u64,
+    /// Run only these output nodes (ids or titles); may be given several times
+    #[arg(long, value_name = "NODE")]
+    pub(super) only: Vec<String>,
+}

@@ -1,0 +1,106 @@
+//! `--report`: what a run did and what it cost, from its events alone.
+
+use std::path::{Path, PathBuf};
+
+use ebb_engine::events::{Event, EventKind};
+use ebb_engine::execute::RunReport;
+use serde_json::{Value as Json, json};
+
+use super::failure::{Done, Failure};
+use super::process;
+
+/// Collects a report.
+#[derive(Default)]
+pub(super) struct Report {
+    steps: Vec<Json>,
+    cached: Vec<Json>,
+    loads: Vec<Json>,
+    evictions: Vec<Json>,
+    dropped: Vec<Json>,
+    predicted_peak: u64,
+    end: Json,
+}
+
+impl Report {
+    /// Takes an event.
+    pub(super) fn add(&mut self, event: &Event) {
+        match &event.kind {
+            EventKind::Started { predicted_peak, .. } | EventKind::PlanRevised { predicted_peak, .. } => {
+                self.predicted_peak = self.predicted_peak.max(*predicted_peak);
+            }
+            EventKind::Cached { nodes } => self.cached.extend(nodes.iter().map(|id| json!(id.as_str()))),
+            EventKind::NodeFinished { node, origin, cached, seconds, bytes, .. } => self.steps.push(json!({
+                "node": node.id.as_str(),
+                "class": node.class,
+                "cached": cached,
+                "origin": origin.id.as_str(),
+                "seconds": seconds,
+                "bytes": bytes,
+            })),
+            EventKind::ValueDropped { node, slot, bytes } => self.dropped.push(json!({
+                "node": node.id.as_str(),
+                "slot": slot,
+                "bytes": bytes,
+                "after_step": self.steps.len(),
+            })),
+            EventKind::Loaded { component, label, bytes, seconds } => {
+                let entry =
+                    json!({"component": component, "label": label, "bytes": bytes, "seconds": seconds});
+                self.loads.push(entry);
+            }
+            EventKind::Evicted { component, label, bytes, reason } => {
+                let entry = json!({"component": component, "label": label, "bytes": bytes, "reason": reason});
+                self.evictions.push(entry);
+            }
+            EventKind::Succeeded => self.end = json!({"status": "succeeded"}),
+            EventKind::Failed { error } => self.end = json!({"status": "failed", "error": error}),
+            EventKind::Interrupted { node, .. } => {
+                self.end = json!({"status": "cancelled", "node": node.as_ref().map(|node| node.id.as_str())});
+            }
+            _ => {}
+        }
+    }
+
+    /// Writes it. The file appears whole or not at all.
+    pub(super) fn write(
+        self,
+        path: &Path,
+        seconds: f64,
+        run: Option<&RunReport>,
+        ledger_peak: u64,
+        files: &[PathBuf],
+    ) -> Done {
+        let report = json!({
+            "ebb": env!("CARGO_PKG_VERSION"),
+            "end": self.end,
+            "seconds": seconds,
+            "steps": self.steps,
+            "cached": self.cached,
+            "dropped": self.dropped,
+            "loads": self.loads,
+            "evictions": self.evictions,
+            "files": files,
+            "memory": {
+                "predicted_peak": run.map_or(self.predicted_peak, |run| run.predicted_peak),
+                "ledger_peak": ledger_peak,
+                "process": process::memory(),
+            },
+        });
+        write_whole(path, &(serde_json::to_string_pretty(&report)? + "\n"))
+    }
+}
+
+/// Writes a file under a temporary name beside it, then renames it.
+pub(super) fn write_whole(path: &Path, text: &str) -> Done {
+    let failed = |error| Failure::file("write", path, &error);
+    let name =
+        path.file_name().ok_or_else(|| Failure::other(format!("{} is no file name", path.display())))?;
+    let mut part = name.to_owned();
+    part.push(format!(".{}.part", std::process::id()));
+    let part = path.with_file_name(part);
+    std::fs::write(&part, text).and_then(|()| std::fs::rename(&part, path)).map_err(|error| {
+        // It may not be there: the write is what failed then.
+        let _ = std::fs::remove_file(&part);
+        failed(error)
+    })
+}

@@ -1,0 +1,225 @@
+//! `ebb serve`.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::ValueEnum;
+use ebb_engine::cache::CachePolicy;
+use ebb_nodes::Folders as PictureFolders;
+use ebb_web::{
+    Access, EngineWorkshop, Folders, Limits, LogBuffer, MODEL_FOLDERS, ModelFolder, Server, ServerConfig,
+    StartError,
+};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt};
+
+use super::assemble;
+use super::failure::{Done, Failure};
+use super::options::{EngineOptions, FolderOptions};
+
+/// Arguments of `ebb serve`.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// The address to listen on; beyond this machine only with --token
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1", env = "EBB_LISTEN")]
+    listen: IpAddr,
+    /// The port; 0 takes a free one
+    #[arg(long, value_name = "PORT", default_value_t = 8188, env = "EBB_PORT")]
+    port: u16,
+    /// The official front end's folder of static files, served in place of ebb's editor
+    #[arg(long, value_name = "DIR", visible_alias = "front-end-root")]
+    front_end: Option<PathBuf>,
+    /// Times a job may be passed over for one whose models are in memory; 0 keeps the order
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    prefer_resident: u32,
+    /// How the log is written to the standard error; RUST_LOG says how much of it
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+    #[command(flatten)]
+    access: AccessOptions,
+    #[command(flatten)]
+    limits: LimitOptions,
+    #[command(flatten)]
+    folders: FolderOptions,
+    /// Where settings and what browsers store are kept [default: BASE/user]
+    #[arg(long, value_name = "DIR", visible_alias = "user-directory", help_heading = "Folders")]
+    user: Option<PathBuf>,
+    /// Where the queue and the history are kept [default: USER/ebb]
+    #[arg(long, value_name = "DIR", help_heading = "Folders")]
+    data: Option<PathBuf>,
+    #[command(flatten)]
+    engine: EngineOptions,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    /// A line for people
+    Text,
+    /// A JSON object a line
+    Json,
+}
+
+/// Who may speak to the server.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Access")]
+struct AccessOptions {
+    /// The secret that every request must bring (16 characters or more)
+    #[arg(long, value_name = "SECRET", env = "EBB_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// A host name under which the server is reached; may be given several times
+    #[arg(long, value_name = "NAME")]
+    host: Vec<String>,
+    /// Let pages of this origin speak to the server; without a value, of any
+    #[arg(long, value_name = "ORIGIN", num_args = 0..=1, default_missing_value = "*")]
+    enable_cors_header: Option<String>,
+    /// Several users, told apart by the comfy-user header
+    #[arg(long)]
+    multi_user: bool,
+}
+
+/// Bounds on what a caller may ask for.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Limits")]
+struct LimitOptions {
+    /// MiB of a request's body that is no upload
+    #[arg(long, value_name = "MIB", default_value_t = 64)]
+    max_body: usize,
+    /// MiB of an upload
+    #[arg(long, value_name = "MIB", default_value_t = 100, visible_alias = "max-upload-size")]
+    max_upload: usize,
+    /// Nodes of a workflow
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    max_nodes: usize,
+    /// Jobs that may wait
+    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    max_queued: u64,
+    /// Finished jobs that the history keeps
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    max_history: u64,
+}
+
+pub(super) fn run(arguments: Arguments) -> Done {
+    let logs = LogBuffer::new();
+    start_log(arguments.log_format, &logs);
+    let config = config(&arguments)?;
+    config.check()?;
+    let engine = assemble::engine(&arguments.folders, &arguments.engine, CachePolicy::LastRun)?;
+    let mut workshop = EngineWorkshop::new(engine);
+    if arguments.prefer_resident > 0 {
+        workshop = workshop.planning();
+    }
+    assemble::runtime()?.block_on(serve(config, workshop, logs)).map_err(Failure::other)
+}
+
+async fn serve(config: ServerConfig, workshop: EngineWorkshop, logs: LogBuffer) -> Result<(), StartError> {
+    let server = Server::bind(config, Arc::new(workshop), logs).await?;
+    // Scripts wait for this line to learn the port.
+    println!("http://{}", server.address()?);
+    server.run(stop()).await;
+    Ok(())
+}
+
+/// Ctrl-C, or the signal by which service managers end a process.
+async fn stop() {
+    let interrupted = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    #[cfg(unix)]
+    let terminated = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    #[cfg(not(unix))]
+    let terminated = std::future::pending::<()>();
+    tokio::select! {
+        () = interrupted => {}
+        () = terminated => {}
+    }
+}
+
+fn config(arguments: &Arguments) -> Done<ServerConfig> {
+    let Arguments { listen, port, front_end, prefer_resident, access, limits, folders, user, data, .. } =
+        arguments;
+    let PictureFolders { input, output, temp } = folders.pictures();
+    let user = user.clone().unwrap_or_else(|| folders.base_directory.join("user"));
+    let data = data.clone().unwrap_or_else(|| user.join("ebb"));
+    let found = folders.models()?;
+    let extra = found.kinds().filter(|kind| !MODEL_FOLDERS.contains(kind));
+    let models = MODEL_FOLDERS.iter().copied().chain(extra).map(|name| ModelFolder {
+        name: name.to_owned(),
+        paths: match found.roots(name) {
+            [] => vec![folders.model_root().join(name)],
+            roots => roots.to_vec(),
+        },
+    });
+    let defaults = Limits::default();
+    let mut queue = defaults.queue;
+    queue.max_queued = limits.max_queued;
+    queue.max_history = limits.max_history;
+    Ok(ServerConfig {
+        listen: SocketAddr::new(*listen, *port),
+        folders: Folders { input, output, temp, user, data },
+        models: models.collect(),
+        front_end: front_end.clone(),
+        access: Access {
+            token: access.token.clone(),
+            hosts: access.host.clone(),
+            cors: access.enable_cors_header.clone(),
+            multi_user: access.multi_user,
+        },
+        limits: Limits {
+            body: limits.max_body << 20,
+            upload: limits.max_upload << 20,
+            nodes: limits.max_nodes,
+            queue,
+            ..defaults
+        },
+        prefer_resident: *prefer_resident,
+        argv: public_arguments(std::env::args()),
+    })
+}
+
+/// The program's arguments without the secret, which `/system_stats` must not show.
+fn public_arguments(arguments: impl Iterator<Item = String>) -> Vec<String> {
+    let mut hide_next = false;
+    let hide = |argument: String| {
+        let hidden = std::mem::replace(&mut hide_next, argument == "--token");
+        match argument.split_once('=') {
+            _ if hidden => "…".to_owned(),
+            Some(("--token", _)) => "--token=…".to_owned(),
+            _ => argument,
+        }
+    };
+    arguments.map(hide).collect()
+}
+
+/// Lines to the standard error, and the last ones kept for clients.
+fn start_log(format: LogFormat, logs: &LogBuffer) {
+    let filter = || EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let kept = fmt::layer().with_ansi(false).with_writer(logs.clone()).with_filter(filter());
+    let shown = match format {
+        LogFormat::Text => fmt::layer().with_writer(std::io::stderr).with_filter(filter()).boxed(),
+        LogFormat::Json => fmt::layer().json().with_writer(std::io::stderr).with_filter(filter()).boxed(),
+    };
+    tracing_subscriber::registry().with(kept).with(shown).init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_secret_is_not_among_the_public_arguments() {
+        let shown = |line: &str| public_arguments(line.split(' ').map(str::to_owned)).join(" ");
+        assert_eq!(shown("ebb serve --token s3cret --port 1"), "ebb serve --token … --port 1");
+        assert_eq!(shown("ebb serve --token=s3cret"), "ebb serve --token=…");
+    }
+}
