@@ -1,7 +1,10 @@
 //! Small nodes and a small harness for the engine's own tests.
 #![allow(dead_code, reason = "each test target uses its part of it")]
 
-use std::sync::{Arc, Mutex};
+pub(crate) mod cells;
+pub(crate) mod naive;
+
+use std::sync::Arc;
 
 use ebb_engine::cache::CachePolicy;
 use ebb_engine::events::{Event, EventKind, Recorder};
@@ -116,6 +119,3 @@ pub(crate) fn shown(events: &[EventKind]) -> Vec<(String, Json)> {
     };
     events.iter().filter_map(shown).collect()
 }
-
-/// A shared list, for nodes that leave marks.
-pub(crate) type Marks = Arc<Mutex<Vec<String>>>;

@@ -1,0 +1,291 @@
+//! Random graphs with random laziness, lists, blockers, expansions, failures, cancellations.
+
+mod support;
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use ebb_engine::cache::CachePolicy;
+use ebb_engine::events::{Event, EventKind, Recorder, Silent};
+use ebb_engine::execute::{Engine, Job, RunError};
+use ebb_engine::node::{Cancel, RunInfo};
+use ebb_engine::residency::{KeepLast, Residency};
+use ebb_engine::workflow::{InputValue, NodeId, Workflow, WorkflowNode};
+use proptest::prelude::*;
+use serde_json::{Value as Json, json};
+use support::cells::{Alive, KINDS, Kind, registry};
+use support::naive::Naive;
+
+/// One node of a random graph: its kind, and numbers that choose its inputs.
+type Dice = (usize, [usize; 3], i64, u64);
+
+fn dice(kinds: &'static [Kind], most: usize) -> impl Strategy<Value = Vec<Dice>> {
+    let node = (0..kinds.len(), any::<[usize; 3]>(), 0i64..40, 1u64..100);
+    prop::collection::vec(node, 1..most)
+}
+
+/// The workflow that some dice describe: each node reads nodes before it; whatever nobody reads is
+/// shown.
+fn workflow(kinds: &[Kind], dice: &[Dice]) -> Workflow {
+    let mut workflow = Workflow::default();
+    let mut read = HashSet::new();
+    let mut ids: Vec<String> = Vec::new();
+    for (number, (kind, choice, value, bytes)) in dice.iter().enumerate() {
+        let kind = if ids.is_empty() { Kind::Leaf } else { kinds[*kind] };
+        let mut node = WorkflowNode::new(kind.class());
+        let wires: &[&str] = match kind {
+            Kind::Leaf => &[],
+            Kind::Join(_) => &["a", "b"],
+            Kind::Pick => &["by", "a", "b"],
+            Kind::List => &["a", "b", "c"],
+            _ => &["a"],
+        };
+        for (name, choice) in wires.iter().zip(choice) {
+            // Near ones more often, so that graphs get deep.
+            let back = (choice % ids.len()).min(choice / 7 % ids.len());
+            let from = ids[ids.len() - 1 - back].clone();
+            read.insert(from.clone());
+            node = node.link(name, from, 0);
+        }
+        node = match kind {
+            Kind::Leaf => node.literal("value", *value % 6).literal("bytes", *bytes),
+            Kind::Join(_) | Kind::Sum => node.literal("bytes", *bytes),
+            Kind::Grow => node.literal("depth", *value % 3).literal("bytes", *bytes),
+            _ => node,
+        };
+        let id = format!("n{number}");
+        workflow.nodes.insert(id.as_str().into(), node);
+        ids.push(id);
+    }
+    for id in ids.into_iter().filter(|id| !read.contains(id)) {
+        let show = WorkflowNode::new("Show").link("value", id.as_str(), 0);
+        workflow.nodes.insert(format!("show {id}").into(), show);
+    }
+    workflow
+}
+
+struct Bench {
+    engine: Engine,
+    alive: Arc<Alive>,
+    cancel: Cancel,
+}
+
+fn bench(cache: CachePolicy) -> Bench {
+    let (alive, cancel) = (Arc::new(Alive::default()), Cancel::new());
+    let engine = support::engine(registry(&alive, &cancel), cache);
+    Bench { engine, alive, cancel }
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(future)
+}
+
+type Ran = (Result<(), RunError>, Vec<EventKind>, ebb_engine::plan::Plan);
+
+fn run(bench: &Bench, workflow: &Workflow) -> Ran {
+    block_on(async {
+        let checked = bench.engine.validate(workflow.clone(), None).await.unwrap();
+        let plan = bench.engine.plan(&checked.graph);
+        let sink = Arc::new(Recorder::default());
+        let job = Job::new("job", checked.graph).with_sink(sink.clone()).with_cancel(bench.cancel.child());
+        let ended = bench.engine.run(job).await.map(|_| ());
+        (ended, sink.take().into_iter().map(|Event { kind, .. }| kind).collect(), plan)
+    })
+}
+
+/// What the output nodes show according to the naive interpreter, or that something fails.
+fn naively(workflow: &Workflow) -> Result<HashMap<String, Json>, String> {
+    let (alive, cancel) = (Arc::new(Alive::default()), Cancel::new());
+    let registry = registry(&alive, &cancel);
+    let run = Arc::new(RunInfo {
+        job: "naive".into(),
+        prompt: Arc::new(workflow.clone()),
+        extra_pnginfo: Arc::new(Json::Null),
+        sink: Arc::new(Silent),
+        cancel: Cancel::new(),
+        residency: Residency::new(KeepLast, None),
+    });
+    let naive = Naive { registry: &registry, run };
+    let mut shown = HashMap::new();
+    for (id, node) in &workflow.nodes {
+        if node.class_type.as_deref() == Some("Show") {
+            let eval = || naive.eval(workflow, id.as_str());
+            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(eval));
+            let done = done.map_err(|_| "panicked".to_owned())?.map_err(|error| error.to_string())?;
+            shown.insert(id.to_string(), json!(done.shown));
+        }
+    }
+    Ok(shown)
+}
+
+fn shown(events: &[EventKind], workflow: &Workflow) -> HashMap<String, Json> {
+    let shows = workflow.nodes.iter().filter(|(_, node)| node.class_type.as_deref() == Some("Show"));
+    let mut shown: HashMap<String, Json> = shows.map(|(id, _)| (id.to_string(), json!([]))).collect();
+    shown.extend(support::shown(events));
+    shown
+}
+
+fn quiet() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let expected = info.payload().downcast_ref::<&str>().is_some_and(|text| *text == "thirteen");
+            if !expected {
+                usual(info);
+            }
+        }));
+    });
+}
+
+const POLICIES: [CachePolicy; 4] =
+    [CachePolicy::None, CachePolicy::LastRun, CachePolicy::Lru(3), CachePolicy::Budget(120)];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    /// Results are the naive interpreter's, whatever the cache; and after any ending the ledger and
+    /// the heap hold what the cache holds and nothing else.
+    #[test]
+    fn computes_what_the_naive_interpreter_computes(dice in dice(&KINDS[..10], 10), policy in 0..4usize) {
+        quiet();
+        let workflow = workflow(&KINDS, &dice);
+        let bench = bench(POLICIES[policy]);
+        let expected = naively(&workflow);
+        for _ in 0..2 {
+            let (ended, events, _) = run(&bench, &workflow);
+            match &expected {
+                Ok(expected) => {
+                    prop_assert!(ended.is_ok(), "{ended:?}");
+                    prop_assert_eq!(&shown(&events, &workflow), expected);
+                }
+                Err(_) => prop_assert!(matches!(ended, Err(RunError::Failed(_)))),
+            }
+            let ledger = bench.engine.residency().ledger();
+            prop_assert_eq!(ledger.total() as i64, bench.alive.now().1, "ledger and heap agree");
+            if POLICIES[policy] == CachePolicy::None {
+                prop_assert_eq!(bench.alive.now(), (0, 0));
+            }
+        }
+        bench.engine.clear_cache();
+        prop_assert_eq!(bench.alive.now(), (0, 0));
+        prop_assert!(bench.engine.residency().ledger().owners().is_empty());
+    }
+
+    /// A job that is cancelled in the middle leaves nothing behind, and the next one runs.
+    #[test]
+    fn a_cancelled_job_leaves_nothing_behind(dice in dice(&KINDS[..11], 14), policy in 0..4usize) {
+        quiet();
+        let workflow = workflow(&KINDS, &dice);
+        let bench = bench(POLICIES[policy]);
+        let (ended, events, _) = run(&bench, &workflow);
+        let halted = bench.cancel.is_cancelled();
+        if halted {
+            prop_assert!(!matches!(ended, Ok(())) || matches!(events.last(), Some(EventKind::Succeeded)));
+        }
+        prop_assert_eq!(bench.engine.residency().ledger().total() as i64, bench.alive.now().1);
+        bench.engine.clear_cache();
+        prop_assert_eq!(bench.alive.now(), (0, 0));
+        prop_assert_eq!(bench.engine.residency().ledger().total(), 0);
+    }
+
+    /// Nothing that is equal runs twice, every edge is respected, and each value is dropped right
+    /// after its last use: counted by the events, without a cache.
+    #[test]
+    fn runs_once_in_order_and_drops_in_time(dice in dice(&KINDS[..8], 24)) {
+        let workflow = workflow(&KINDS[..8], &dice);
+        let bench = bench(CachePolicy::None);
+        let (ended, events, _) = run(&bench, &workflow);
+        prop_assert!(ended.is_ok());
+        let ran: Vec<&NodeId> = events.iter().filter_map(|event| match event {
+            EventKind::NodeFinished { node, cached: false, .. } => Some(&node.id),
+            _ => None,
+        }).collect();
+        let contents = contents(&workflow);
+        let distinct: HashSet<u64> = ran.iter().map(|id| contents[*id]).collect();
+        prop_assert_eq!(distinct.len(), ran.len(), "equal work ran twice");
+
+        let finished: HashMap<&NodeId, usize> = events.iter().enumerate().filter_map(|(at, event)| match event {
+            EventKind::NodeFinished { node, .. } => Some((&node.id, at)),
+            _ => None,
+        }).collect();
+        let mut started: HashMap<&NodeId, usize> = HashMap::new();
+        for (at, event) in events.iter().enumerate() {
+            if let EventKind::NodeStarted { node } = event {
+                started.insert(&node.id, at);
+            }
+        }
+        for (id, at) in &started {
+            for (name, input) in &workflow.nodes[*id].inputs {
+                let lazy = workflow.nodes[*id].class_type.as_deref() == Some("Pick") && name != "by";
+                if let InputValue::Link(link) = input && !lazy {
+                    prop_assert!(finished[&link.node] < *at, "{} started before {}", id, link.node);
+                }
+            }
+        }
+        let mut dropped: HashMap<&NodeId, usize> = HashMap::new();
+        for (at, event) in events.iter().enumerate() {
+            if let EventKind::ValueDropped { node, .. } = event {
+                prop_assert!(dropped.insert(&node.id, at).is_none(), "{} dropped twice", node.id);
+            }
+        }
+        for id in ran {
+            let outputs = workflow.nodes[id].class_type.as_deref() != Some("Show");
+            prop_assert_eq!(dropped.contains_key(id), outputs, "{} has one value to drop", id);
+            let Some(at) = dropped.get(id) else { continue };
+            // Equal nodes read on behalf of each other.
+            let own = contents[id];
+            let readers = started.keys().filter(|reader| workflow.nodes[**reader].inputs.values().any(|input| {
+                matches!(input, InputValue::Link(link) if contents[&link.node] == own)
+            }));
+            let last = readers.map(|reader| finished[*reader]).max().unwrap_or(finished[id]);
+            prop_assert!(last < *at, "{} dropped before its last use", id);
+            let idle = events[last..*at].iter().all(|event| !matches!(event, EventKind::NodeStarted { .. }));
+            prop_assert!(idle, "{} outlived its last use", id);
+        }
+    }
+
+    /// Where every size is known, the peak by the ledger is the one that the plan predicted, and no
+    /// more than that of ComfyUI's order; planning again gives the same plan.
+    #[test]
+    fn the_peak_is_the_predicted_one(dice in dice(&KINDS[..2], 30), keeps in any::<bool>()) {
+        let workflow = workflow(&KINDS[..2], &dice);
+        let bench = bench(if keeps { CachePolicy::LastRun } else { CachePolicy::None });
+        let (ended, events, plan) = run(&bench, &workflow);
+        prop_assert!(ended.is_ok());
+        prop_assert_eq!(bench.engine.residency().ledger().peak(), plan.predicted_peak);
+        let order: Vec<&NodeId> = plan.steps.iter().map(|step| &step.node.id).collect();
+        let ran: Vec<&NodeId> = events.iter().filter_map(|event| match event {
+            EventKind::NodeStarted { node } => Some(&node.id),
+            _ => None,
+        }).collect();
+        prop_assert_eq!(ran, order);
+        let again = block_on(bench.engine.validate(workflow, None)).unwrap();
+        bench.engine.clear_cache();
+        prop_assert_eq!(bench.engine.plan(&again.graph).to_json(), plan.to_json());
+    }
+}
+
+/// Every node's content as a number: class, literals, and the content of what it reads.
+fn contents(workflow: &Workflow) -> HashMap<NodeId, u64> {
+    let mut contents: HashMap<NodeId, u64> = HashMap::new();
+    for (id, node) in &workflow.nodes {
+        let mut hasher = std::hash::DefaultHasher::new();
+        node.class_type.hash(&mut hasher);
+        for (name, input) in &node.inputs {
+            name.hash(&mut hasher);
+            match input {
+                InputValue::Link(link) => contents[&link.node].hash(&mut hasher),
+                other => other.to_json().to_string().hash(&mut hasher),
+            }
+        }
+        contents.insert(id.clone(), hasher.finish());
+    }
+    contents
+}
