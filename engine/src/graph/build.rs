@@ -8,7 +8,7 @@ use super::{Graph, GraphInput, GraphNode, NodeIx, Source, Wire};
 use crate::node::NodeRef;
 use crate::registry::{Class, Registry};
 use crate::value::Value;
-use crate::workflow::{InputValue, Link, NodeId, Workflow, WorkflowNode};
+use crate::workflow::{InputValue, NodeId, Workflow, WorkflowNode};
 
 impl Graph {
     /// The graph of a workflow whose `outputs` passed validation. Every node with a known class
@@ -26,7 +26,7 @@ impl Graph {
         graph.submitted = graph.len();
         for ix in graph.submitted() {
             let node = &workflow.nodes[&graph.dag[ix].info.id];
-            graph.connect(ix, node, |graph, link| graph.ids.get(&link.node).copied());
+            graph.connect(ix, node, |graph, input| graph.find(&input.link()?.node));
         }
         graph.outputs = outputs.iter().filter_map(|id| graph.ids.get(id).copied()).collect();
         graph.prompt = workflow;
@@ -40,12 +40,12 @@ impl Graph {
         ix
     }
 
-    /// Resolves a node's inputs. `resolve` finds the place of a link's producer.
+    /// Resolves a node's inputs. `resolve` finds the place of a linked input's producer.
     pub(super) fn connect(
         &mut self,
         ix: NodeIx,
         node: &WorkflowNode,
-        resolve: impl Fn(&Self, &Link) -> Option<NodeIx>,
+        resolve: impl Fn(&Self, &InputValue) -> Option<NodeIx>,
     ) {
         let class = self.dag[ix].class.clone();
         let mut inputs = Vec::with_capacity(class.inputs.len());
@@ -58,8 +58,8 @@ impl Graph {
                     broken = true;
                     return;
                 }
-                InputValue::Link(link) => {
-                    let Some(from) = resolve(graph, link) else {
+                InputValue::Link(link) | InputValue::Outside(link) => {
+                    let Some(from) = resolve(graph, value) else {
                         broken = true;
                         return;
                     };

@@ -118,21 +118,23 @@ impl Graph {
             inner.insert(id, ix);
             nodes.push(ix);
         }
-        let resolve =
-            |graph: &Self, link: &Link| inner.get(&link.node).copied().or_else(|| graph.find(&link.node));
+        let resolve = |graph: &Self, input: &InputValue| match input {
+            InputValue::Link(link) => inner.get(&link.node).copied().or_else(|| graph.find(&link.node)),
+            other => graph.find(&other.link()?.node),
+        };
         for (&ix, (id, node)) in nodes.iter().zip(&expansion.graph.nodes) {
             self.connect(ix, node, resolve);
             if self.dag[ix].broken {
-                let bad = node.inputs.values().find_map(|value| match value {
-                    InputValue::Link(link) if self.dangles(resolve(self, link), link.slot) => Some(link),
-                    _ => None,
+                let bad = node.inputs.values().find_map(|input| {
+                    let link = input.link()?;
+                    self.dangles(resolve(self, input), link.slot).then_some(link)
                 });
                 let link = bad.cloned().unwrap_or_else(|| Link::new("", 0));
                 return Err(ExpandError::BadLink { place: format!("node `{id}`"), link });
             }
         }
         let outputs = expansion.outputs.iter().enumerate().map(|(slot, output)| match output {
-            InputValue::Link(link) => match resolve(self, link) {
+            InputValue::Link(link) | InputValue::Outside(link) => match resolve(self, output) {
                 Some(from) if !self.dangles(Some(from), link.slot) => {
                     Ok(Source::Wire { from, slot: link.slot })
                 }

@@ -134,7 +134,7 @@ impl<'r> Checker<'r> {
                     let input = input.name.clone();
                     frame.dangling.get_or_insert(Dangling::Node { input, id });
                 }
-                Some(InputValue::Link(link)) => {
+                Some(InputValue::Link(link) | InputValue::Outside(link)) => {
                     self.check_link(&mut frame, i, input, link, &mut link_types);
                 }
                 Some(InputValue::Literal(literal)) => self.check_literal(&mut frame, input, &literal),
@@ -213,7 +213,7 @@ impl<'r> Checker<'r> {
     fn check_undeclared(&self, frame: &mut Frame<'r>) {
         let Some((_, node)) = self.workflow.nodes.get_index(frame.place) else { return };
         for (name, value) in &node.inputs {
-            let InputValue::Link(link) = value else { continue };
+            let Some(link) = value.link() else { continue };
             if frame.class.schema.find(name).is_some() {
                 continue;
             }

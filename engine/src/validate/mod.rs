@@ -19,7 +19,7 @@ pub use report::{NodeErrors, NodeIssues, Rejection, Validated};
 
 use crate::graph::Graph;
 use crate::registry::Registry;
-use crate::workflow::{InputValue, NodeId, Workflow};
+use crate::workflow::{NodeId, Workflow};
 use check::Checker;
 
 /// Checks a workflow. With `targets`, only those of its output nodes are to run.
@@ -129,7 +129,7 @@ fn collect(workflow: &Workflow, issues: Vec<(usize, Vec<Issue>)>, failed: &[usiz
                 entry.dependent_outputs.push(output.clone());
             }
             for value in node.inputs.values() {
-                if let InputValue::Link(link) = value
+                if let Some(link) = value.link()
                     && let Some(next) = workflow.nodes.get_index_of(&link.node)
                     && seen.insert(next)
                 {

@@ -63,6 +63,9 @@ pub enum InputValue {
     Literal(Json),
     /// A wire from another node.
     Link(Link),
+    /// In a subgraph that a node expands into: a wire from a node that was there before, by its
+    /// full id. (A [`Link`](Self::Link) to an id of the subgraph stays inside.)
+    Outside(Link),
     /// A bare list that is no link (a list literal comes wrapped in `__value__`): an error when
     /// the input is checked.
     BadLink(Vec<Json>),
@@ -86,13 +89,21 @@ impl InputValue {
         }
     }
 
+    /// The wire, if there is one.
+    pub fn link(&self) -> Option<&Link> {
+        match self {
+            Self::Link(link) | Self::Outside(link) => Some(link),
+            Self::Literal(_) | Self::BadLink(_) | Self::Value(_) => None,
+        }
+    }
+
     /// ComfyUI's form again. A carried value prints as its type's name.
     pub fn to_json(&self) -> Json {
         match self {
             Self::Literal(Json::Array(items)) => json!({"__value__": items}),
             Self::Literal(json) => json.clone(),
             Self::BadLink(items) => Json::Array(items.clone()),
-            Self::Link(link) => json!([link.node.as_str(), link.slot]),
+            Self::Link(link) | Self::Outside(link) => json!([link.node.as_str(), link.slot]),
             Self::Value(value) => match value.as_json() {
                 Some(json) => json.clone(),
                 None => json!(format!("{value:?}")),
@@ -143,6 +154,13 @@ impl WorkflowNode {
     /// Sets an input to a wire.
     pub fn link(mut self, name: &str, node: impl Into<NodeId>, slot: usize) -> Self {
         self.inputs.insert(name.into(), InputValue::Link(Link::new(node, slot)));
+        self
+    }
+
+    /// In a subgraph that a node expands into: sets an input to a wire from a node that was there
+    /// before.
+    pub fn outside(mut self, name: &str, node: impl Into<NodeId>, slot: usize) -> Self {
+        self.inputs.insert(name.into(), InputValue::Outside(Link::new(node, slot)));
         self
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ebb_engine::node::{Context, Inputs, NodeError, NodeRef, Outputs, RunInfo};
 use ebb_engine::registry::Registry;
 use ebb_engine::value::Value;
-use ebb_engine::workflow::{InputValue, Link, Workflow};
+use ebb_engine::workflow::{InputValue, Link, NodeId, Workflow};
 use serde_json::Value as Json;
 
 /// The columns of a node's outputs, and what it shows.
@@ -22,12 +22,12 @@ pub(crate) struct Naive<'a> {
 
 impl Naive<'_> {
     pub(crate) fn eval(&self, workflow: &Workflow, id: &str) -> Result<Done, NodeError> {
-        let node = &workflow.nodes[&id.into()];
+        let node = &workflow.nodes[&NodeId::from(id)];
         let class = self.registry.get(node.class_type.as_deref().unwrap()).unwrap();
         let context = Context::new(self.run.clone(), Arc::new(NodeRef::top(id.into(), "")), None);
         let read = |input: &InputValue| -> Result<Vec<Value>, NodeError> {
             Ok(match input {
-                InputValue::Link(Link { node, slot }) => {
+                InputValue::Link(Link { node, slot }) | InputValue::Outside(Link { node, slot }) => {
                     self.eval(workflow, node.as_str())?.columns[*slot].clone()
                 }
                 InputValue::Literal(json) => vec![Value::plain(json.clone())],
@@ -50,7 +50,7 @@ impl Naive<'_> {
             let open = columns.iter_mut().filter(|(name, column)| column.is_none() && wanted.contains(name));
             let mut any = false;
             for (name, column) in open {
-                (*column, any) = (Some(read(&node.inputs[name])?), true);
+                (*column, any) = (Some(read(&node.inputs[name.as_str()])?), true);
             }
             if !any {
                 break;

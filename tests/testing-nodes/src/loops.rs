@@ -136,6 +136,7 @@ impl Node for TestWhileLoopClose {
                     InputValue::Link(link) if body.contains(&link.node) => {
                         InputValue::Link(Link { node: copy_id(&link.node), slot: link.slot })
                     }
+                    InputValue::Link(link) => InputValue::Outside(link.clone()),
                     other => other.clone(),
                 };
                 copy.inputs.insert(name.clone(), input);
@@ -188,16 +189,17 @@ impl Node for TestForLoopClose {
         let begin = raw_link(inputs, "flow_control")?;
         let mut graph = Subgraph::default();
         let left = WorkflowNode::new("TestIntMathOperation").literal("operation", "subtract");
-        let left = graph.add(left.link("a", begin.node.clone(), 1).literal("b", 1));
+        let left = graph.add(left.outside("a", begin.node.clone(), 1).literal("b", 1));
         let more = graph.add(WorkflowNode::new("TestToBoolNode").link("value", &left, 0));
         let mut close = WorkflowNode::new("TestWhileLoopClose")
-            .link("flow_control", begin.node, begin.slot)
+            .outside("flow_control", begin.node, begin.slot)
             .link("condition", &more, 0)
             .link("initial_value0", &left, 0);
         for i in 1..CARRIED {
             if let Some(value) = inputs.get(&initial(i)) {
-                let input = match value.as_json() {
-                    Some(json) => InputValue::from_json(json.clone()),
+                let input = match value.as_json().map(|json| InputValue::from_json(json.clone())) {
+                    Some(InputValue::Link(link)) => InputValue::Outside(link),
+                    Some(literal) => literal,
                     None => InputValue::Value(value.clone()),
                 };
                 close.inputs.insert(initial(i), input);

@@ -38,6 +38,12 @@ struct Played {
     found: Vec<Json>,
 }
 
+/// Whether a class of the product's is not part of this test's registry.
+fn lacks(engine: &Engine, workflow: &Workflow) -> bool {
+    let mut classes = workflow.nodes.values().filter_map(|node| node.class_type.as_deref());
+    classes.any(|class| engine.registry().get(class).is_none())
+}
+
 /// Plays the prompts of a scenario one after the other.
 async fn play(name: &str) -> Vec<Played> {
     let folder = tempfile::tempdir().unwrap();
@@ -56,6 +62,9 @@ async fn play(name: &str) -> Vec<Played> {
                     .as_array()
                     .map(|ids| ids.iter().map(|id| NodeId::from(id.as_str().unwrap())).collect());
                 let workflow = Workflow::from_json(prompt.clone()).unwrap();
+                if lacks(&engine, &workflow) && answer["json"]["error"]["type"] != "invalid_prompt" {
+                    continue;
+                }
                 match engine.validate(workflow, targets.as_deref()).await {
                     Err(rejection) => {
                         assert_eq!(answer["status"], json!(400), "{name}: {prompt} was refused: {rejection}");
@@ -109,9 +118,13 @@ async fn replays_in_order(name: &str) {
 }
 
 #[tokio::test]
-async fn validation_errors() {
-    // Its prompts may use every node of the product: those that are not there yet are left out.
+async fn validate_inputs_custom() {
     replays("validate_inputs_custom").await;
+}
+
+#[tokio::test]
+async fn validation_errors() {
+    replays("validation_errors").await;
 }
 
 #[tokio::test]
@@ -136,7 +149,7 @@ async fn run_cached_and_changed() {
 
 #[tokio::test]
 async fn cache_shared_across_ids() {
-    replays_in_order("cache_shared_across_ids").await;
+    replays("cache_shared_across_ids").await;
 }
 
 #[tokio::test]

@@ -41,8 +41,8 @@ pub(crate) fn of_events(events: &[Event]) -> Vec<Json> {
             "node_id": node.real.as_str(),
             "node_type": &*node.class,
             "executed": ids(&executed),
-            "exception_message": format!("Execution Blocked: {message}"),
             "inputs": [],
+            "exception_message": format!("Execution Blocked: {message}"),
         })),
         EventKind::Failed { error } => Some(json!({
             "type": "execution_error",
@@ -97,7 +97,6 @@ pub(crate) fn recorded(steps: &[Json], prompt: &str) -> Vec<Json> {
                 // The words of other errors are each implementation's own.
                 if data["exception_type"] == "ExecutionBlocked" {
                     frame["exception_message"] = data["exception_message"].clone();
-                    frame["inputs"] = json!([]);
                 }
                 Some(frame)
             }
