@@ -11,7 +11,10 @@ use ebb_engine::execute::{Engine, EngineConfig, Job};
 use ebb_engine::registry::Registry;
 use ebb_engine::residency::{KeepLast, Residency};
 use ebb_engine::workflow::{NodeId, Workflow};
-use ebb_nodes::Folders;
+use ebb_kernels::{Kernels, Pool, Threads};
+use ebb_models::ops::{Ops, Precision};
+use ebb_nodes::{Compute, Environment, Folders};
+use ebb_weights::ModelFolders;
 use serde_json::{Value as Json, json};
 
 /// The nodes of the scenarios; pictures go into a folder of the test's own.
@@ -21,7 +24,13 @@ fn engine(folder: &Path) -> Engine {
         std::fs::create_dir_all(folder).unwrap();
     }
     let mut registry = Registry::new();
-    ebb_nodes::register(&mut registry, &folders).unwrap();
+    let kernels = Kernels::new(Threads::new(1).unwrap(), Pool::new()).unwrap();
+    let environment = Environment {
+        folders,
+        models: Arc::new(ModelFolders::under(folder)),
+        compute: Compute::new(Ops::cpu(kernels, Precision::F32), Precision::F32),
+    };
+    ebb_nodes::register(&mut registry, &environment).unwrap();
     ebb_testing_nodes::register(&mut registry).unwrap();
     Engine::new(Arc::new(registry), Residency::new(KeepLast, None), EngineConfig::default())
 }
