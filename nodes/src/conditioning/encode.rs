@@ -29,9 +29,14 @@ impl Node for CLIPTextEncode {
     }
 
     fn forecast(&self, inputs: &Sketches) -> Result<Forecast, NodeError> {
-        let Some(clip) = inputs.what::<Clip>("clip") else { return Ok(Forecast::unknown()) };
-        Ok(Forecast { uses: clip.specs().cloned().collect(), ..Forecast::default() })
+        Ok(forecast_encode(inputs))
     }
+}
+
+/// The encoders that an encoding node will hold.
+pub(super) fn forecast_encode(inputs: &Sketches) -> Forecast {
+    let Some(clip) = inputs.what::<Clip>("clip") else { return Forecast::unknown() };
+    Forecast { uses: clip.specs().cloned().collect(), ..Forecast::default() }
 }
 
 /// A prompt's input.

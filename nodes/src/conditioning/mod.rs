@@ -4,12 +4,15 @@ mod area;
 mod combine;
 mod encode;
 mod range;
+mod sdxl;
 
 use ebb_engine::registry::{DuplicateClass, Registry};
 
 pub(crate) fn register(registry: &mut Registry) -> Result<(), DuplicateClass> {
     registry.add(encode::CLIPTextEncode)?;
     registry.add(encode::CLIPSetLastLayer)?;
+    registry.add(sdxl::CLIPTextEncodeSDXL)?;
+    registry.add(sdxl::CLIPTextEncodeSDXLRefiner)?;
     registry.add(combine::ConditioningCombine)?;
     registry.add(combine::ConditioningConcat)?;
     registry.add(combine::ConditioningAverage)?;

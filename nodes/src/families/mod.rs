@@ -2,7 +2,11 @@
 //! pipelines: loading, sampling, guidance and memory are written once, elsewhere.
 
 mod concat;
+mod detected;
 mod sd1;
+mod sd2;
+mod sdxl;
+mod unet;
 
 use ebb_models::denoiser::Denoiser;
 use ebb_models::ops::Ops;
@@ -12,7 +16,10 @@ use ebb_sampling::guidance::{Conditioning, InputContext, ModelInputs};
 use ebb_sampling::{LatentFormat, ModelSampling};
 
 pub(crate) use concat::{image_concat, set_concat};
+pub(crate) use detected::{composition, encoder, family, sampling};
 pub use sd1::SD1;
+pub use sd2::SD2;
+pub use sdxl::{SDXL, SDXL_REFINER};
 
 /// What sets one family apart from another.
 pub struct Family {

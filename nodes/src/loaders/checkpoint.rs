@@ -5,13 +5,12 @@ use std::sync::Arc;
 use ebb_engine::node::{Changed, Context, Forecast, Inputs, Node, NodeError, Outcome, Sketch, Sketches};
 use ebb_engine::schema::{Input, Schema};
 use ebb_engine::value::Value;
-use ebb_models::clip;
-use ebb_models::text::Composition;
-use ebb_weights::WeightSource;
+use ebb_weights::detect::{self, Part};
+use ebb_weights::{WeightError, WeightSource};
 
 use super::open;
 use crate::environment::Environment;
-use crate::families::SD1;
+use crate::families;
 use crate::values::{Clip, Model, Vae};
 
 /// Denoiser, text encoders and autoencoder of a single file.
@@ -27,11 +26,24 @@ struct Parts {
 impl CheckpointLoaderSimple {
     fn parts(&self, name: &str) -> Result<Parts, NodeError> {
         let Environment { models, compute, .. } = &self.0;
-        let source = WeightSource::of_file(&open(&self.0, "checkpoints", "ckpt_name", name)?);
-        let model = Model::new(&SD1, source.under("model.diffusion_model."), compute)?;
-        let text = vec![(clip::Kind::L, source.under("cond_stage_model.transformer."))];
-        let clip = Clip::new(Composition::Sd1, text, models, compute)?;
-        let vae = Vae::new(source.under("first_stage_model."), compute)?;
+        let file = open(&self.0, "checkpoints", "ckpt_name", name)?;
+        let refused = |e: WeightError| NodeError::model(e.to_string());
+        let inspection = detect::inspect(&file).map_err(refused)?;
+        let source = WeightSource::of_file(&file);
+        let denoiser = inspection.require(Part::Denoiser).map_err(refused)?;
+        let unsupported =
+            || NodeError::model(format!("{name}: is {}; that family does not run here yet", denoiser.title));
+        let family = families::family(denoiser.family).ok_or_else(unsupported)?;
+        let composition = families::composition(denoiser.family).ok_or_else(unsupported)?;
+        let mut model = Model::new(family, denoiser.source(&source), compute)?;
+        if let Some(sampling) = families::sampling(denoiser.prediction) {
+            model.sampling = sampling;
+        }
+        let encoders = inspection.all(Part::TextEncoder);
+        let encoders = encoders.filter_map(|c| Some((families::encoder(c.family)?, c.source(&source))));
+        let clip = Clip::new(composition, encoders.collect(), models, compute)?;
+        let vae = inspection.require(Part::Vae).map_err(refused)?;
+        let vae = Vae::new(vae.source(&source), compute)?;
         Ok(Parts { model: Arc::new(model), clip: Arc::new(clip), vae: Arc::new(vae) })
     }
 }

@@ -106,6 +106,16 @@ impl Clip {
                 clip::Kind::G | clip::Kind::H => (stack.g, tokens.g) = (network, chunks),
             }
         }
+        if encoders.composition == Composition::Sdxl {
+            // Prompts of different lengths are read side by side: the shorter one goes on with nothing.
+            let chunks = tokens.l.len().max(tokens.g.len());
+            for part in &encoders.parts {
+                let list = if part.kind == clip::Kind::L { &mut tokens.l } else { &mut tokens.g };
+                while list.len() < chunks {
+                    list.extend(part.tokenize("", &encoders.models)?);
+                }
+            }
+        }
         context.check()?;
         stack.encode(&tokens).map_err(|e| model_error(&label, e))
     }
