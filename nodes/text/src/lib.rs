@@ -4,7 +4,7 @@
 //! the chunks of weighted tokens that a text encoder reads, in ComfyUI's way of cutting them. Three
 //! things vary from encoder to encoder and are handed in:
 //!
-//! - how words become numbers: a [`Vocabulary`] ([`ClipVocabulary`])
+//! - how words become numbers: a [`Vocabulary`] ([`ClipVocabulary`], [`T5Vocabulary`])
 //! - how numbers become chunks: [`ChunkRules`], with a constant for each encoder
 //! - what `embedding:name` stands for: an [`Embeddings`], if there is one
 //!
@@ -17,9 +17,11 @@ mod emphasis;
 mod error;
 mod inversion;
 mod prompt;
+mod t5;
 
 pub use chunk::{Chunk, ChunkRules, Token, WeightedToken};
 pub use clip::ClipVocabulary;
 pub use error::{Result, TextError};
 pub use inversion::{Embedding, Embeddings};
 pub use prompt::{Vocabulary, tokenize, tokenize_plain};
+pub use t5::{T5Vocabulary, UnigramPieces};
