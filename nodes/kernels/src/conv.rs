@@ -105,12 +105,12 @@ impl Kernels {
             glu: None,
         };
         let finish = Finish::new(&epilogue, &mut out, shape)?;
+        let compute = compute_type(self, &w.packed);
         let same = stride == [1, 1] && padding == Padding::all(1) && w.kernel == [3, 3];
-        if same && self.uses_winograd() && winograd::wins(&w.packed, rows) {
+        if same && self.uses_winograd() && winograd::wins(&w.packed, rows, compute) {
             let w = &w.packed;
             return winograd::convolve(self, &Tiles { planes: x, batch, height, width, upsample, w, finish });
         }
-        let compute = compute_type(self, &w.packed);
         let planes: Vec<_> = x.iter().map(|p| (p.data, p.channels, Layout::dense(p.channels))).collect();
         let inputs = stage(self, compute, pixels, &planes)?;
         let shift = usize::from(upsample);

@@ -72,7 +72,7 @@ pub use gemm::{Epilogue, Residual};
 pub use kernels::Kernels;
 pub use linear::Linear;
 pub use norm::{GroupNorm, HeadNormRope, LayerNorm, Modulation, Pairs, RmsNorm, Rope};
-pub use pack::{ConvSpec, LinearSpec, PackedConv, PackedLinear, Storage};
+pub use pack::{ConvSpec, LinearSpec, PackedConv, PackedLinear, Quant, Storage};
 pub use path::Path;
 pub use pool::{Buf, Pool, PoolStats};
 pub use threads::Threads;

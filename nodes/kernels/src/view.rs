@@ -2,6 +2,8 @@
 
 use half::{bf16, f16};
 
+use crate::pack::Quant;
+
 /// Element type of an activation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DType {
@@ -231,6 +233,8 @@ pub enum Source<'a> {
     F16(&'a [f16]),
     /// bf16 values.
     Bf16(&'a [bf16]),
+    /// Whole blocks of small integers, as a GGUF file holds them. Linear layers only.
+    Quant(Quant, &'a [u8]),
 }
 
 impl Source<'_> {
@@ -240,6 +244,7 @@ impl Source<'_> {
             Source::F32(s) => s.len(),
             Source::F16(s) => s.len(),
             Source::Bf16(s) => s.len(),
+            Source::Quant(q, s) => s.len() / q.block_bytes() * q.block_len(),
         }
     }
 

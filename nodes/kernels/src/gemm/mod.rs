@@ -234,7 +234,7 @@ impl BlockJob<'_> {
                     } else {
                         for t in 0..c.taps {
                             let to = self.widened.add(t * c.units * LANES);
-                            widen(s, self.w, panel, c.tap + t, unit, c.units, to);
+                            widen::<S, BF16>(s, self.w, panel, c.tap + t, unit, c.units, to);
                         }
                         (self.widened.cast_const(), c.units * LANES)
                     };
@@ -266,12 +266,12 @@ impl BlockJob<'_> {
     }
 }
 
-/// Widens `count` channels of one tap of a panel to f32.
+/// Widens `count` units of one tap of a panel, from unit `first` on: channels to f32, or pairs of them to bf16.
 ///
 /// # Safety
-/// The channels are within the weights and `to` is writable for `count * LANES` f32.
+/// The channels are within the weights and `to` is writable for `count * LANES` words.
 #[inline(always)]
-pub(crate) unsafe fn widen<S: Simd>(
+unsafe fn widen<S: Simd, const BF16: bool>(
     s: S,
     w: &Packed,
     panel: usize,
@@ -280,22 +280,18 @@ pub(crate) unsafe fn widen<S: Simd>(
     count: usize,
     to: *mut f32,
 ) {
-    let base = (panel * w.taps + tap) * w.units();
     for k in 0..count {
-        let channel = first + k;
         for lane in (0..LANES).step_by(S::W) {
-            // SAFETY: the caller's promise.
+            // SAFETY: the caller's promise. Storages that are widened to pairs have an even number of channels.
             unsafe {
-                let v = match w.storage {
-                    Storage::F32 => s.load(w.ptr().cast::<f32>().add((base + channel) * LANES + lane)),
-                    Storage::F16 => s.load_f16(w.ptr().cast::<u16>().add((base + channel) * LANES + lane)),
-                    Storage::Bf16 => {
-                        let p = w.ptr().cast::<u32>().add((base + channel / 2) * LANES + lane);
-                        let (lo, hi) = s.load_pairs(p);
-                        if channel.is_multiple_of(2) { lo } else { hi }
-                    }
-                };
-                s.store(to.add(k * LANES + lane), v);
+                let to = to.add(k * LANES + lane);
+                if BF16 {
+                    let channel = 2 * (first + k);
+                    let lo = w.load(s, panel, tap, channel, lane);
+                    s.store_pairs(to.cast(), lo, w.load(s, panel, tap, channel + 1, lane));
+                } else {
+                    s.store(to, w.load(s, panel, tap, first + k, lane));
+                }
             }
         }
     }

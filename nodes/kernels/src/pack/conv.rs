@@ -41,6 +41,9 @@ impl PackedConv {
         if let Some(b) = spec.bias {
             expect(OP, "bias length", spec.out_channels, b.len())?;
         }
+        if let Source::Quant(q, _) = source {
+            return unsupported(OP, format!("{q:?} blocks: only linear layers are packed from them"));
+        }
         let storage = Storage::of(&source, spec.precision);
         let dims = Dims { k: spec.in_channels, taps, rows: spec.out_channels, gated: false, storage };
         let bias = spec.bias.map(<[f32]>::to_vec);

@@ -1,6 +1,6 @@
 //! Linear layers.
 
-use super::{Dims, Packed, Storage};
+use super::{Dims, Packed, Storage, quant};
 use crate::activation::Activation;
 use crate::error::{Result, expect, product, unsupported};
 use crate::view::{Precision, Source};
@@ -29,7 +29,8 @@ pub struct PackedLinear {
 const OP: &str = "PackedLinear";
 
 impl PackedLinear {
-    /// Packs `[out, in]` weights. Several sources are stacked one under the other (a fused qkv).
+    /// Packs `[out, in]` weights. Several sources are stacked one under the other (a fused qkv). Sources of one block
+    /// type, or of block types that one storage serves, stay blocks.
     pub fn new(sources: &[Source<'_>], spec: LinearSpec<'_>) -> Result<Self> {
         let k = spec.in_features;
         if k == 0 {
@@ -38,6 +39,9 @@ impl PackedLinear {
         let mut ends = Vec::with_capacity(sources.len());
         let mut rows = 0usize;
         for s in sources {
+            if let Source::Quant(q, bytes) = s {
+                quant::check(OP, *q, bytes.len(), k)?;
+            }
             expect(
                 OP,
                 "a weight's length (a multiple of in_features)",
@@ -53,20 +57,7 @@ impl PackedLinear {
         if spec.glu.is_some() && !rows.is_multiple_of(2) {
             return unsupported(OP, format!("a gated layer needs an even number of rows, not {rows}"));
         }
-        let storage = sources
-            .iter()
-            .map(|s| Storage::of(s, spec.precision))
-            .max_by_key(|s| s.size())
-            .unwrap_or(Storage::F32);
-        let storage = match storage {
-            // f16 beside bf16 fits neither: only f32 holds both.
-            Storage::F16 | Storage::Bf16
-                if sources.iter().any(|s| Storage::of(s, spec.precision) != storage) =>
-            {
-                Storage::F32
-            }
-            s => s,
-        };
+        let storage = common(sources, spec.precision);
         let dims = Dims { k, taps: 1, rows, gated: spec.glu.is_some(), storage };
         let packed =
             Packed::new(OP, dims, spec.glu, spec.bias.map(<[f32]>::to_vec), spec.precision, |row| {
@@ -112,5 +103,20 @@ impl PackedLinear {
     ) -> Result<usize> {
         let dims = Dims { k: in_features, taps: 1, rows, gated, storage };
         Ok(dims.bytes(OP)?.max(64) + if bias { product(OP, &[rows, 4])? } else { 0 })
+    }
+}
+
+/// The storage of sources that are stacked: their own when they agree, else the least that loses nothing a product
+/// of this precision would keep.
+fn common(sources: &[Source<'_>], precision: Precision) -> Storage {
+    let mut all = sources.iter().map(|s| Storage::of(s, precision));
+    let Some(first) = all.next() else { return Storage::F32 };
+    if all.all(|s| s == first) {
+        first
+    } else if precision == Precision::Bf16 {
+        Storage::Bf16
+    } else {
+        // f16 beside bf16 fits neither, nor do blocks beside either.
+        Storage::F32
     }
 }

@@ -9,9 +9,12 @@
 
 mod conv;
 mod linear;
+mod quant;
 
 pub use conv::{ConvSpec, PackedConv};
 pub use linear::{LinearSpec, PackedLinear};
+pub(crate) use quant::GROUP;
+pub use quant::Quant;
 
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
@@ -20,7 +23,7 @@ use rayon::prelude::*;
 use crate::activation::Activation;
 use crate::error::{KernelError, Result, product};
 use crate::pool::Block;
-use crate::simd::LANES;
+use crate::simd::{LANES, Simd};
 use crate::view::{Precision, Source};
 
 /// How packed weights are stored. Never wider than what the file held.
@@ -32,20 +35,27 @@ pub enum Storage {
     F16,
     /// bf16, multiplied as such or widened to f32 panel by panel.
     Bf16,
+    /// Signed bytes and an f16 factor for 32 of them, widened panel by panel.
+    Q8,
+    /// Four-bit codes, an f16 factor and an f16 minimum for 32 of them, widened panel by panel.
+    Q4,
 }
 
 impl Storage {
-    /// Bytes of one weight.
-    pub const fn size(self) -> usize {
+    /// Bytes of `weights` weights, a multiple of 32 of them for the last two.
+    pub const fn bytes_of(self, weights: usize) -> usize {
         match self {
-            Storage::F32 => 4,
-            Storage::F16 | Storage::Bf16 => 2,
+            Storage::F32 => weights * 4,
+            Storage::F16 | Storage::Bf16 => weights * 2,
+            Storage::Q8 => weights / 16 * 17,
+            Storage::Q4 => weights / 8 * 5,
         }
     }
 
     /// The storage for weights of this kind, computed with at this precision.
     pub fn of(source: &Source<'_>, precision: Precision) -> Storage {
         match (precision, source) {
+            (_, Source::Quant(q, _)) => q.storage(),
             (Precision::Bf16, _) | (_, Source::Bf16(_)) => Storage::Bf16,
             (Precision::F32, Source::F32(_)) => Storage::F32,
             (Precision::F32, Source::F16(_)) => Storage::F16,
@@ -91,7 +101,9 @@ impl Dims {
     }
 
     pub(crate) fn bytes(&self, op: &'static str) -> Result<usize> {
-        product(op, &[self.panels(), self.taps, self.k_stored(), LANES, self.storage.size()])
+        // The wider check first: what follows cannot overflow after it.
+        product(op, &[self.panels(), self.taps, self.k_stored(), LANES, 4])?;
+        Ok(self.storage.bytes_of(self.panels() * self.taps * self.k_stored() * LANES))
     }
 }
 
@@ -122,7 +134,7 @@ impl Packed {
             bias,
             precision,
         };
-        let panel_bytes = dims.taps * dims.k_stored() * LANES * dims.storage.size();
+        let panel_bytes = dims.storage.bytes_of(dims.taps * dims.k_stored() * LANES);
         if panel_bytes == 0 {
             return Ok(packed);
         }
@@ -136,6 +148,15 @@ impl Packed {
                     Storage::F32 => packed.fill::<f32>(panel, cast(bytes), &at),
                     Storage::F16 => packed.fill::<f16>(panel, cast(bytes), &at),
                     Storage::Bf16 => packed.fill::<bf16>(panel, cast(bytes), &at),
+                    Storage::Q8 | Storage::Q4 => {
+                        quant::fill(dims.storage, dims.k, bytes, |lane| {
+                            match at(packed.row_of(panel, lane)?) {
+                                (Source::Quant(q, blocks), base) => Some((q, blocks, base / GROUP)),
+                                // `PackedLinear::new` chooses these storages for blocks alone.
+                                _ => None,
+                            }
+                        });
+                    }
                 }
             }
         });
@@ -217,6 +238,50 @@ impl Packed {
         self.block.ptr()
     }
 
+    /// The weights of one input channel at one tap, for the lanes from `lane` on, as f32.
+    ///
+    /// # Safety
+    /// The panel, tap, channel and lanes must exist.
+    #[inline(always)]
+    pub(crate) unsafe fn load<S: Simd>(
+        &self,
+        s: S,
+        panel: usize,
+        tap: usize,
+        channel: usize,
+        lane: usize,
+    ) -> S::V {
+        let row = panel * self.taps + tap;
+        // SAFETY: the caller's promise; offsets follow the layouts at the top of this file and of `quant`.
+        unsafe {
+            match self.storage {
+                Storage::F32 => s.load(self.ptr().cast::<f32>().add((row * self.k + channel) * LANES + lane)),
+                Storage::F16 => {
+                    s.load_f16(self.ptr().cast::<u16>().add((row * self.k + channel) * LANES + lane))
+                }
+                Storage::Bf16 => {
+                    let pair = row * self.units() + channel / 2;
+                    let (lo, hi) = s.load_pairs(self.ptr().cast::<u32>().add(pair * LANES + lane));
+                    if channel.is_multiple_of(2) { lo } else { hi }
+                }
+                Storage::Q8 => {
+                    let panel = self.ptr().add(self.storage.bytes_of(row * self.k * LANES));
+                    let factors = panel.add(self.k * LANES).cast::<u16>();
+                    let factor = s.load_f16(factors.add(channel / GROUP * LANES + lane));
+                    s.mul(s.load_i8(panel.add(channel * LANES + lane).cast()), factor)
+                }
+                Storage::Q4 => {
+                    let panel = self.ptr().add(self.storage.bytes_of(row * self.k * LANES));
+                    let factors = panel.add(self.k * LANES / 2).cast::<u16>();
+                    let minima = factors.add(self.k / GROUP * LANES);
+                    let at = channel / GROUP * LANES + lane;
+                    let codes = s.load_u4(panel.add(channel / 2 * LANES + lane), channel % 2 * 4);
+                    s.fma(codes, s.load_f16(factors.add(at)), s.load_f16(minima.add(at)))
+                }
+            }
+        }
+    }
+
     /// Bytes held, bias included.
     pub(crate) fn bytes(&self) -> usize {
         self.block.bytes() + self.bias.as_ref().map_or(0, |b| b.len() * 4)
@@ -247,6 +312,12 @@ impl Element for f32 {
             Source::F32(s) => to.copy_from_slice(&s[range]),
             Source::F16(s) => s[range].convert_to_f32_slice(to),
             Source::Bf16(s) => s[range].convert_to_f32_slice(to),
+            Source::Quant(q, blocks) => {
+                for (i, to) in to.chunks_mut(GROUP).enumerate() {
+                    let values = quant::group(q, blocks, from / GROUP + i).values();
+                    to.copy_from_slice(&values[..to.len()]);
+                }
+            }
         }
     }
 }
@@ -257,7 +328,9 @@ impl Element for f16 {
         match source {
             Source::F32(s) => to.convert_from_f32_slice(&s[range]),
             Source::F16(s) => to.copy_from_slice(&s[range]),
-            Source::Bf16(s) => to.iter_mut().zip(&s[range]).for_each(|(t, s)| *t = f16::from_f32(s.to_f32())),
+            Source::Bf16(_) | Source::Quant(..) => {
+                in_f32(source, from, to, |wide, to| to.convert_from_f32_slice(wide));
+            }
         }
     }
 }
@@ -268,15 +341,19 @@ impl Element for bf16 {
         match source {
             Source::F32(s) => narrow(&s[range], to),
             Source::Bf16(s) => to.copy_from_slice(&s[range]),
-            Source::F16(s) => {
-                let mut wide = [0f32; 256];
-                for (s, to) in s[range].chunks(256).zip(to.chunks_mut(256)) {
-                    let wide = &mut wide[..s.len()];
-                    s.convert_to_f32_slice(wide);
-                    narrow(wide, to);
-                }
-            }
+            Source::F16(_) | Source::Quant(..) => in_f32(source, from, to, narrow),
         }
+    }
+}
+
+/// Reads through f32, a few values at a time.
+fn in_f32<T>(source: Source<'_>, from: usize, to: &mut [T], put: impl Fn(&[f32], &mut [T])) {
+    const FEW: usize = 256;
+    let mut wide = [0f32; FEW];
+    for (i, to) in to.chunks_mut(FEW).enumerate() {
+        let wide = &mut wide[..to.len()];
+        f32::read(source, from + i * FEW, wide);
+        put(wide, to);
     }
 }
 

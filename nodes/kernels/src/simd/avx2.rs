@@ -137,6 +137,20 @@ impl Simd for Avx2 {
         unsafe { _mm256_cvtph_ps(_mm_loadu_si128(p.cast())) }
     }
     #[inline(always)]
+    unsafe fn load_i8(self, p: *const i8) -> __m256 {
+        // SAFETY: see the note above `ops`.
+        unsafe { _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(p.cast()))) }
+    }
+    #[inline(always)]
+    unsafe fn load_u4(self, p: *const u8, shift: usize) -> __m256 {
+        // SAFETY: see the note above `ops`.
+        unsafe {
+            let bytes = _mm256_cvtepu8_epi32(_mm_loadl_epi64(p.cast()));
+            let shifted = _mm256_srl_epi32(bytes, _mm_cvtsi64_si128(shift as i64));
+            _mm256_cvtepi32_ps(_mm256_and_si256(shifted, _mm256_set1_epi32(15)))
+        }
+    }
+    #[inline(always)]
     unsafe fn load_pairs(self, p: *const u32) -> (__m256, __m256) {
         // SAFETY: see the note above `ops`.
         unsafe {

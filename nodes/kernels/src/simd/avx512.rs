@@ -148,6 +148,20 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
         }
     }
     #[inline(always)]
+    unsafe fn load_i8(self, p: *const i8) -> __m512 {
+        // SAFETY: see the note above `ops`.
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(p.cast()))) }
+    }
+    #[inline(always)]
+    unsafe fn load_u4(self, p: *const u8, shift: usize) -> __m512 {
+        // SAFETY: see the note above `ops`.
+        unsafe {
+            let bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(p.cast()));
+            let shifted = _mm512_srl_epi32(bytes, _mm_cvtsi64_si128(shift as i64));
+            _mm512_cvtepi32_ps(_mm512_and_si512(shifted, _mm512_set1_epi32(15)))
+        }
+    }
+    #[inline(always)]
     unsafe fn load_n(self, p: *const f32, n: usize) -> __m512 {
         // SAFETY: see the note above `ops`; masked lanes are not read.
         unsafe { _mm512_maskz_loadu_ps(mask(n), p) }

@@ -76,6 +76,28 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Writes pairs of bf16, `lo` in the low halves. # Safety: `p` must be valid for writes of `W` u32.
     unsafe fn store_pairs(self, p: *mut u32, lo: Self::V, hi: Self::V);
 
+    /// Signed bytes to f32. # Safety: `p` must be valid for reads of `W` bytes.
+    #[inline(always)]
+    unsafe fn load_i8(self, p: *const i8) -> Self::V {
+        let mut t = [0f32; 16];
+        for (i, t) in t.iter_mut().enumerate().take(Self::W) {
+            // SAFETY: the caller's promise.
+            *t = f32::from(unsafe { *p.add(i) });
+        }
+        // SAFETY: `t` holds 16 >= W elements.
+        unsafe { self.load(t.as_ptr()) }
+    }
+    /// The four bits from bit `shift` (0 or 4) of each byte, to f32. # Safety: `p` must be valid for `W` bytes.
+    #[inline(always)]
+    unsafe fn load_u4(self, p: *const u8, shift: usize) -> Self::V {
+        let mut t = [0f32; 16];
+        for (i, t) in t.iter_mut().enumerate().take(Self::W) {
+            // SAFETY: the caller's promise.
+            *t = f32::from(unsafe { *p.add(i) } >> shift & 15);
+        }
+        // SAFETY: `t` holds 16 >= W elements.
+        unsafe { self.load(t.as_ptr()) }
+    }
     /// The first `n < W` lanes, the others 0. # Safety: `p` must be valid for reads of `n` f32.
     #[inline(always)]
     unsafe fn load_n(self, p: *const f32, n: usize) -> Self::V {

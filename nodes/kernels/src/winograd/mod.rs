@@ -38,10 +38,12 @@ pub(crate) struct Tiles<'a> {
     pub(crate) finish: Finish,
 }
 
-/// Whether Winograd's form beats the direct one here.
-pub(crate) fn wins(w: &Packed, pixels: usize) -> bool {
-    // Fewer channels and the transforms cost more than the products; fewer pixels and those of the weights do.
-    w.taps == 9 && w.k >= 32 && w.outputs() >= 32 && pixels >= 512
+/// Whether Winograd's form beats the direct one, which would compute in `direct`.
+pub(crate) fn wins(w: &Packed, pixels: usize, direct: DType) -> bool {
+    // Fewer channels and the transforms, which wait for memory, cost more than the products: soonest against bf16's
+    // quick ones. Fewer pixels and the transforms of the weights do.
+    let least = if direct == DType::Bf16 { 192 } else { 32 };
+    w.taps == 9 && w.k >= least && w.outputs() >= 32 && pixels >= 512
 }
 
 /// Sizes that do not change over a call.

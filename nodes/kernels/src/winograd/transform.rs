@@ -6,7 +6,7 @@
 #![allow(unsafe_code, clippy::needless_range_loop)]
 
 use crate::gemm::{Finish, read};
-use crate::pack::{Packed, Storage};
+use crate::pack::Packed;
 use crate::simd::{LANES, Simd};
 use crate::view::DType;
 
@@ -146,27 +146,13 @@ pub(super) unsafe fn weight_panel<S: Simd>(
     to: *mut f32,
     stride: usize,
 ) {
-    let units = w.units();
     for k in 0..count {
         let channel = first + k;
         for lane in (0..LANES).step_by(S::W) {
             let mut g = [[s.splat(0.0); 3]; 3];
             for tap in 0..9 {
-                let base = (panel * 9 + tap) * units;
                 // SAFETY: the caller's promise.
-                g[tap / 3][tap % 3] = unsafe {
-                    match w.storage {
-                        Storage::F32 => s.load(w.ptr().cast::<f32>().add((base + channel) * LANES + lane)),
-                        Storage::F16 => {
-                            s.load_f16(w.ptr().cast::<u16>().add((base + channel) * LANES + lane))
-                        }
-                        Storage::Bf16 => {
-                            let p = w.ptr().cast::<u32>().add((base + channel / 2) * LANES + lane);
-                            let (lo, hi) = s.load_pairs(p);
-                            if channel.is_multiple_of(2) { lo } else { hi }
-                        }
-                    }
-                };
+                g[tap / 3][tap % 3] = unsafe { w.load(s, panel, tap, channel, lane) };
             }
             let t = [
                 weight(s, [g[0][0], g[1][0], g[2][0]]),

@@ -77,7 +77,7 @@ fn inputs(c: &Case, seed: u64) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
 
 /// bf16 rounds the weights of the values, which sum up: 2^-9 each, less as they average out.
 fn bound_of(kern: &Kernels, dtype: DType) -> f64 {
-    if dtype == DType::Bf16 && kern.path().multiplies_bf16() { 3e-3 } else { 2e-6 }
+    if dtype == DType::Bf16 && kern.path().multiplies_bf16() { 1.5e-3 } else { 2e-6 }
 }
 
 #[test]

@@ -129,7 +129,8 @@ fn check_form(c: Case, winograd: bool, bound_f32: f64) {
             kern.conv2d(call).unwrap();
             let expected = match precision {
                 Precision::F32 => &wide,
-                Precision::Bf16 if kern.path().multiplies_bf16() && !winograd => &narrow,
+                // Winograd's form reads the input as it is; bf16 products of few channels win over it.
+                Precision::Bf16 if kern.path().multiplies_bf16() && !(winograd && ic >= 192) => &narrow,
                 Precision::Bf16 => &narrow_weight,
             };
             close(kern, &format!("winograd {winograd} {precision:?} {c:?}"), y.as_f32(), expected, bound_f32);

@@ -5,4 +5,5 @@ mod conv;
 mod elementwise;
 mod linear;
 mod norm;
+mod quant;
 mod support;

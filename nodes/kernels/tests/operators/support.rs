@@ -80,6 +80,8 @@ pub(crate) fn relative_rms(found: &[f32], expected: &[f64]) -> f64 {
 #[track_caller]
 pub(crate) fn close(k: &Kernels, what: &str, found: &[f32], expected: &[f64], bound: f64) {
     let error = relative_rms(found, expected);
+    // Shown by `--nocapture`: the figures of docs/kernels.md.
+    println!("{} {error:.1e} {what}", k.path().name());
     assert!(error <= bound, "{what} on {}: relative rms {error:.2e}, allowed {bound:.0e}", k.path().name());
 }
 
