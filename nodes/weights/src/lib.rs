@@ -14,6 +14,8 @@
 //! - [`detect`]: which family, which components, and why
 //! - `folders`: ComfyUI's model folders, and which names resolve to which files
 //! - `source`: views with prefixes and other names
+//! - `t5`: llama.cpp's tensor names, and where a vocabulary is looked for
+//! - `write`: safetensors and GGUF files, whole or not at all
 
 mod convert;
 pub mod detect;
@@ -22,6 +24,8 @@ mod error;
 mod file;
 mod folders;
 mod source;
+mod t5;
+mod write;
 
 pub use convert::Element;
 pub use dtype::DType;
@@ -29,3 +33,5 @@ pub use error::{Result, TensorDefect, WeightError};
 pub use file::{Format, Identity, Metadata, ModelFile, TensorInfo};
 pub use folders::{ListedModel, ModelFolders};
 pub use source::{TensorView, WeightSource};
+pub use t5::{TokenizerData, t5_names, t5_tokenizer};
+pub use write::{TensorSpec, write_gguf, write_safetensors};

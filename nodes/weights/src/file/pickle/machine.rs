@@ -119,7 +119,7 @@ impl Run<'_> {
             // The stack.
             b'(' => self.marks.push(self.stack.len()),
             b'0' => drop(self.pop()?),
-            b'1' => drop(self.to_mark()?),
+            b'1' => drop(self.pop_to_mark()?),
             b'2' => {
                 let top = self.top()?.clone();
                 self.stack.push(top);
@@ -168,7 +168,7 @@ impl Run<'_> {
             // Containers.
             b')' | b']' => self.push_sequence(Vec::new()),
             b't' | b'l' => {
-                let items = self.to_mark()?;
+                let items = self.pop_to_mark()?;
                 self.push_sequence(items);
             }
             0x85..=0x87 => {
@@ -177,7 +177,7 @@ impl Run<'_> {
             }
             b'}' => self.push_dictionary(Vec::new()),
             b'd' => {
-                let items = pairs(self.to_mark()?).ok_or_else(|| self.broken("a key without a value"))?;
+                let items = pairs(self.pop_to_mark()?).ok_or_else(|| self.broken("a key without a value"))?;
                 self.push_dictionary(items);
             }
             b'a' => {
@@ -185,7 +185,7 @@ impl Run<'_> {
                 self.append(vec![item])?;
             }
             b'e' => {
-                let items = self.to_mark()?;
+                let items = self.pop_to_mark()?;
                 self.append(items)?;
             }
             b's' => {
@@ -193,14 +193,14 @@ impl Run<'_> {
                 self.set_items(items)?;
             }
             b'u' => {
-                let items = self.to_mark()?;
+                let items = self.pop_to_mark()?;
                 self.set_items(items)?;
             }
             // Sets are of no use here.
             0x8f => self.stack.push(Value::Opaque),
-            0x90 => drop(self.to_mark()?),
+            0x90 => drop(self.pop_to_mark()?),
             0x91 => {
-                self.to_mark()?;
+                self.pop_to_mark()?;
                 self.stack.push(Value::Opaque);
             }
             // The memo.
@@ -359,7 +359,7 @@ impl Run<'_> {
         Ok(self.stack.split_off(self.stack.len() - n))
     }
 
-    fn to_mark(&mut self) -> Step<Vec<Value>> {
+    fn pop_to_mark(&mut self) -> Step<Vec<Value>> {
         let mark = self.marks.pop().ok_or_else(|| self.broken("no mark"))?;
         Ok(self.stack.split_off(mark))
     }
