@@ -11,6 +11,7 @@ use ebb_engine::events::{Event, EventKind, Recorder, Silent};
 use ebb_engine::execute::{Engine, Job, RunError};
 use ebb_engine::node::{Cancel, RunInfo};
 use ebb_engine::residency::{KeepLast, Residency};
+use ebb_engine::schema::Work;
 use ebb_engine::workflow::{InputValue, NodeId, Workflow, WorkflowNode};
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
@@ -144,6 +145,10 @@ fn quiet() {
     });
 }
 
+/// Kinds that run where the events come from, and do not fail.
+const CALM: [Kind; 7] =
+    [Kind::Leaf, Kind::Join(Work::Light), Kind::Pick, Kind::List, Kind::Sum, Kind::Gate, Kind::Grow];
+
 const POLICIES: [CachePolicy; 4] =
     [CachePolicy::None, CachePolicy::LastRun, CachePolicy::Lru(3), CachePolicy::Budget(120)];
 
@@ -176,6 +181,27 @@ proptest! {
         bench.engine.clear_cache();
         prop_assert_eq!(bench.alive.now(), (0, 0));
         prop_assert!(bench.engine.residency().ledger().owners().is_empty());
+    }
+
+    /// At the beginning of every node the heap holds what the ledger says, to the byte.
+    #[test]
+    fn the_ledger_tells_the_truth_at_each_moment(dice in dice(&CALM, 14), policy in 0..4usize) {
+        let workflow = workflow(&CALM, &dice);
+        let bench = bench(POLICIES[policy]);
+        let (alive, ledger) = (bench.alive.clone(), bench.engine.residency().ledger().clone());
+        let wrong = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let faults = wrong.clone();
+        let sink = move |event: Event| {
+            let (said, held) = (ledger.total() as i64, alive.now().1);
+            if let EventKind::NodeStarted { node } = event.kind && said != held {
+                faults.lock().unwrap().push((node.id.to_string(), said, held));
+            }
+        };
+        block_on(async {
+            let checked = bench.engine.validate(workflow.clone(), None).await.unwrap();
+            bench.engine.run(Job::new("job", checked.graph).with_sink(Arc::new(sink))).await
+        }).unwrap();
+        prop_assert!(wrong.lock().unwrap().is_empty(), "{:?}", wrong.lock().unwrap());
     }
 
     /// A job that is cancelled in the middle leaves nothing behind, and the next one runs.

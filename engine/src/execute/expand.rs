@@ -3,11 +3,11 @@
 use super::board::{Effects, Phase};
 use super::calls::{Made, merge};
 use super::run::{Run, Stop};
-use crate::cache::{Known, element};
+use crate::cache::{By, Known, element};
 use crate::events::EventKind;
 use crate::graph::{GrowthLimits, NodeIx, Source};
 use crate::node::{Expansion, NodeError};
-use crate::value::Value;
+use crate::value::{Column, Value};
 
 /// A node that expanded, until its subgraph has run.
 pub(super) struct Pending {
@@ -15,6 +15,8 @@ pub(super) struct Pending {
     made: Vec<Made>,
     /// Output nodes of the subgraph: it is not done before they are.
     outputs: Vec<NodeIx>,
+    /// All nodes of the subgraph.
+    nodes: Vec<NodeIx>,
 }
 
 impl Pending {
@@ -63,10 +65,11 @@ impl Run<'_> {
         self.board.fit();
         let outputs: Vec<NodeIx> =
             new.iter().copied().filter(|ix| self.board.graph.node(*ix).class.schema.output_node).collect();
-        let pending = Pending { made, outputs: outputs.clone() };
-        let wanted = pending.links();
-        self.board.prepared.take_in(&self.board.graph, &new, &wanted, &known);
-        self.emit(EventKind::NodeExpanded { node: self.node_ref(ix), nodes: new.len() });
+        let pending = Pending { made, outputs: outputs.clone(), nodes: new };
+        let (new, wanted) = (&pending.nodes, pending.links());
+        self.board.prepared.take_in(&self.board.graph, new, &wanted, &known);
+        self.carry(ix, &pending);
+        self.emit(EventKind::NodeExpanded { node: self.node_ref(ix), nodes: pending.nodes.len() });
 
         let mut effects = Effects::default();
         for output in &outputs {
@@ -107,13 +110,73 @@ impl Run<'_> {
             self.board.column(from, slot).cloned()
         });
         let reads = pending.reads();
+        let nodes = pending.nodes.clone();
         self.finish(ix, columns);
         self.expanded.remove(&ix);
+        // Whatever has not run by now was not needed.
+        for ix in nodes.into_iter().chain([ix]) {
+            self.spend(ix);
+        }
         let mut effects = Effects::default();
         for (from, slot) in reads {
             self.board.end_use(from, slot, &mut effects);
         }
         self.settle(effects);
+    }
+
+    /// Enters the values that a subgraph carries on in the ledger.
+    fn carry(&mut self, ix: NodeIx, pending: &Pending) {
+        let maker = self.node_ref(ix);
+        let enter = |value: &Value| {
+            let column = Column::One(value.clone());
+            self.engine.holdings.take(&column, By::Job, &maker);
+            column
+        };
+        let held = |value: &Value| value.as_json().is_none();
+        for &node in &pending.nodes {
+            let inputs = self.board.graph.node(node).inputs.iter();
+            let values = inputs.filter_map(|input| match &input.source {
+                Source::Value(value) if held(value) => Some(enter(value)),
+                _ => None,
+            });
+            let values: Vec<Column> = values.collect();
+            if !values.is_empty() {
+                self.carried.insert(node, values);
+                if self.board.canon(node) != node {
+                    self.spend(node);
+                }
+            }
+        }
+        let promised = pending.made.iter().flat_map(|made| -> Vec<&Value> {
+            match made {
+                Made::Values(values) => values.iter().collect(),
+                Made::Sources(sources) => sources
+                    .iter()
+                    .filter_map(|source| match source {
+                        Source::Value(value) => Some(value),
+                        Source::Wire { .. } | Source::Pair { .. } => None,
+                    })
+                    .collect(),
+                Made::Nothing => Vec::new(),
+            }
+        });
+        let promised: Vec<Column> = promised.filter(|value| held(value)).map(enter).collect();
+        if !promised.is_empty() {
+            // Its own inputs, if it stands in an expansion itself, are given back with these.
+            self.carried.entry(ix).or_default().extend(promised);
+        }
+    }
+
+    /// Gives back what a node carries: it will not be read again.
+    pub(super) fn spend(&mut self, ix: NodeIx) {
+        if let Some(columns) = self.carried.remove(&ix) {
+            for column in &columns {
+                self.engine.holdings.give(column, By::Job);
+            }
+            drop(columns);
+            self.board.graph.spend(ix);
+            self.dynamic.forget(&self.board.graph.node(ix).info.id);
+        }
     }
 
     /// Where the payloads come from that a node was given, so that those that it carries on into

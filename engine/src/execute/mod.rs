@@ -12,7 +12,7 @@ mod expand;
 mod invoke;
 mod run;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value as Json;
@@ -54,7 +54,7 @@ pub struct Engine {
     residency: Arc<Residency>,
     config: EngineConfig,
     holdings: Arc<Holdings>,
-    cache: Mutex<Cache>,
+    cache: Arc<Mutex<Cache>>,
     /// Whoever holds the permit computes.
     device: Arc<Semaphore>,
 }
@@ -129,7 +129,7 @@ impl Engine {
     /// An engine that knows the nodes of a registry.
     pub fn new(registry: Arc<Registry>, residency: Arc<Residency>, config: EngineConfig) -> Self {
         let holdings = Arc::new(Holdings::new(residency.ledger().clone()));
-        let cache = Mutex::new(Cache::new(config.cache, holdings.clone()));
+        let cache = Arc::new(Mutex::new(Cache::new(config.cache, holdings.clone())));
         Self { registry, residency, config, holdings, cache, device: Arc::new(Semaphore::new(1)) }
     }
 
@@ -157,7 +157,7 @@ impl Engine {
 
     /// The plan of a checked workflow, given what the cache holds now.
     pub fn plan(&self, graph: &Graph) -> Plan {
-        self.prepare(graph, false).plan
+        prepare(graph, &self.cache, self.config.cache, false).plan
     }
 
     /// Forgets every cached output.
@@ -170,21 +170,6 @@ impl Engine {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    fn prepare(&self, graph: &Graph, begins: bool) -> Prepared {
-        let signer = Prepared::sign(graph);
-        let cached: HashMap<_, _> = {
-            let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-            let signatures = graph.submitted().map(|ix| signer.of(ix));
-            if begins {
-                let named: std::collections::HashSet<_> = signatures.clone().collect();
-                cache.begin(|signature| named.contains(signature));
-            }
-            signatures.filter_map(|signature| Some((signature, cache.sketches(&signature)?))).collect()
-        };
-        let keeps = matches!(self.config.cache, CachePolicy::LastRun | CachePolicy::Budget(_));
-        Prepared::new(graph, signer, &|signature| cached.get(signature).cloned(), keeps)
-    }
-
     /// Runs a job to its end. Must be called within a tokio runtime. Whatever way it ends, the
     /// ledger then shows of its outputs only what the cache holds.
     ///
@@ -193,7 +178,16 @@ impl Engine {
     pub async fn run(&self, job: Job) -> Result<RunReport, RunError> {
         let Job { id, graph, extra_pnginfo, sink, cancel } = job;
         self.residency.ledger().reset_peak();
-        let prepared = self.prepare(&graph, true);
+        // Planning asks nodes about files: that is no work for the threads that serve requests.
+        let (cache, policy) = (self.cache.clone(), self.config.cache);
+        let planned = tokio::task::spawn_blocking(move || {
+            let prepared = prepare(&graph, &cache, policy, true);
+            (graph, prepared)
+        });
+        // It is not run if the runtime is shutting down.
+        let Ok((graph, prepared)) = planned.await else {
+            return Err(RunError::Interrupted { node: None, executed: Vec::new() });
+        };
         let info = RunInfo {
             job: id,
             prompt: graph.prompt().clone(),
@@ -204,4 +198,20 @@ impl Engine {
         };
         Run::new(self, Arc::new(info), Board::new(graph, prepared)).to_end().await
     }
+}
+
+/// Signs and plans a graph. A run that `begins` has the cache drop what the graph does not name.
+fn prepare(graph: &Graph, cache: &Mutex<Cache>, policy: CachePolicy, begins: bool) -> Prepared {
+    let signer = Prepared::sign(graph);
+    let cached: HashMap<_, _> = {
+        let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let signatures = graph.submitted().map(|ix| signer.of(ix));
+        if begins {
+            let named: HashSet<_> = signatures.clone().collect();
+            cache.begin(|signature| named.contains(signature));
+        }
+        signatures.filter_map(|signature| Some((signature, cache.sketches(&signature)?))).collect()
+    };
+    let keeps = matches!(policy, CachePolicy::LastRun | CachePolicy::Budget(_));
+    Prepared::new(graph, signer, &|signature| cached.get(signature).cloned(), keeps)
 }

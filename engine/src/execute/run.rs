@@ -50,6 +50,8 @@ pub(super) struct Run<'e> {
     uis: HashMap<NodeIx, Arc<Map<String, Json>>>,
     origins: HashMap<NodeIx, Arc<NodeRef>>,
     executed: Vec<NodeId>,
+    /// Values that nodes of expansions carry, by node; and those that an expanded node will give.
+    pub(super) carried: HashMap<NodeIx, Vec<Column>>,
     /// Expanded nodes whose subgraph has run.
     pub(super) gathered: Vec<NodeIx>,
 }
@@ -69,6 +71,7 @@ impl<'e> Run<'e> {
             uis: HashMap::new(),
             origins: HashMap::new(),
             executed: Vec::new(),
+            carried: HashMap::new(),
             gathered: Vec::new(),
         }
     }
@@ -119,7 +122,8 @@ impl<'e> Run<'e> {
         let mut slice = Instant::now();
         loop {
             if self.info.cancel.is_cancelled() {
-                return Err(Stop::Cancelled(self.under_way()));
+                let at = self.under_way().or_else(|| self.board.next());
+                return Err(Stop::Cancelled(at));
             }
             if let Some(ix) = self.gathered.pop() {
                 self.gather(ix);
@@ -313,6 +317,11 @@ impl<'e> Run<'e> {
     }
 
     fn execute(&mut self, ix: NodeIx) -> Result<(), Stop> {
+        if self.board.graph.node(ix).spent {
+            let message = "its outputs are gone, and it cannot make them again because it stood in an \
+                           expansion that is over; link to a node outside of that expansion, or keep a cache";
+            return Err(Stop::Failed(ix, NodeError::failed(message)));
+        }
         let context = self.context(ix);
         let class = self.board.graph.node(ix).class.clone();
         let calls = calls(&class, &self.columns(ix));
@@ -466,6 +475,9 @@ impl<'e> Run<'e> {
         for other in equal {
             self.say_cached(other, ix);
         }
+        if self.board.graph.node(ix).origin.is_some() && !self.expanded.contains_key(&ix) {
+            self.spend(ix);
+        }
         // A node that expanded ended its uses when its subgraph was there.
         if !self.expanded.contains_key(&ix) {
             self.board.end_uses_of(ix, &mut effects);
@@ -559,6 +571,9 @@ impl<'e> Run<'e> {
 
     fn clean_up(&mut self) {
         for column in self.board.drain() {
+            self.engine.holdings.give(&column, By::Job);
+        }
+        for column in std::mem::take(&mut self.carried).into_values().flatten() {
             self.engine.holdings.give(&column, By::Job);
         }
         self.expanded.clear();

@@ -77,6 +77,8 @@ pub struct GraphNode {
     pub inputs: Vec<GraphInput>,
     /// The node that expanded into it, and how deep in expansions it stands.
     pub origin: Option<(NodeIx, u32)>,
+    /// It carried values of the node that expanded, and has given them back.
+    pub spent: bool,
     /// A link leads nowhere. Such a node is in nobody's way as long as no output needs it.
     pub broken: bool,
 }
@@ -139,6 +141,19 @@ impl Graph {
     /// The workflow as submitted, coerced.
     pub fn prompt(&self) -> &Arc<Workflow> {
         &self.prompt
+    }
+
+    /// Takes the payloads out of a node that will not read them again.
+    pub(crate) fn spend(&mut self, ix: NodeIx) {
+        let node = &mut self.dag[ix];
+        for input in &mut node.inputs {
+            if let Source::Value(value) = &mut input.source
+                && value.as_json().is_none()
+            {
+                *value = Value::plain(serde_json::Value::Null);
+                node.spent = true;
+            }
+        }
     }
 
     /// The graph as petgraph's algorithms take it.
