@@ -561,7 +561,10 @@ impl<'e> Run<'e> {
                     .unwrap_or_else(|| (Vec::new(), self.board.stuck().next().unwrap_or_default()));
                 let ids: Vec<String> =
                     cycle.iter().map(|ix| self.board.graph.node(*ix).info.id.to_string()).collect();
-                let message = format!("Dependency cycle detected: {} need each other", ids.join(", "));
+                let message = match ids.as_slice() {
+                    [one] => format!("Dependency cycle detected: {one} needs itself"),
+                    all => format!("Dependency cycle detected: {} need each other", all.join(", ")),
+                };
                 (blamed, message, "graph.DependencyCycleError".to_owned(), "cycle", Map::new())
             }
         };
