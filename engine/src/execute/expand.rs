@@ -26,7 +26,7 @@ impl Pending {
             Made::Sources(sources) => sources.as_slice(),
             Made::Values(_) | Made::Nothing => &[],
         });
-        sources.filter_map(|source| link(source)).map(|(from, _)| from).chain(self.outputs.clone()).collect()
+        sources.filter_map(link).map(|(from, _)| from).chain(self.outputs.clone()).collect()
     }
 }
 

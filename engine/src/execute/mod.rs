@@ -1,7 +1,7 @@
 //! Walks a plan, revises it on lazy inputs and expansion, drops values, emits events.
 //!
 //! Light nodes run in the loop itself, computing ones one at a time on a thread for the device,
-//! asynchronous ones beside them. The loop alone changes the [board](board): who waits for whom,
+//! asynchronous ones beside them. The loop alone changes the board: who waits for whom,
 //! and how many uses each value has left.
 
 mod blame;
@@ -196,7 +196,7 @@ impl Engine {
             cancel: cancel.child(),
             residency: self.residency.clone(),
         };
-        Run::new(self, Arc::new(info), Board::new(graph, prepared)).to_end().await
+        Run::new(self, Arc::new(info), Board::new(graph, prepared)).go().await
     }
 }
 

@@ -85,7 +85,7 @@ impl<'e> Run<'e> {
     }
 
     /// Runs to the end, and leaves nothing behind but what the cache holds.
-    pub(super) async fn to_end(mut self) -> Result<RunReport, RunError> {
+    pub(super) async fn go(mut self) -> Result<RunReport, RunError> {
         let ended = self.walk().await;
         if ended.is_err() {
             self.info.cancel.cancel();

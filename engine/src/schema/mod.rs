@@ -1,7 +1,7 @@
 //! What a node declares about itself.
 //!
 //! One declaration serves four readers: validation (types, bounds, lists), the planner (output
-//! node, how it works), the editor (`object_info`, see [`object_info`]) and the documentation.
+//! node, how it works), the editor (`object_info`, see [`Schema::object_info`]) and the documentation.
 //!
 //! ```
 //! use ebb_engine::schema::{Input, Schema};

@@ -45,14 +45,24 @@ pub(super) struct Checker<'r> {
     cycles: Vec<Vec<NodeId>>,
 }
 
+/// What the walks have found.
+pub(super) struct Checked {
+    /// The workflow, coerced where the walks went.
+    pub(super) workflow: Workflow,
+    /// What is wrong, by the node's place in the workflow.
+    pub(super) issues: BTreeMap<usize, Vec<Issue>>,
+    /// Nodes that need each other.
+    pub(super) cycles: Vec<Vec<NodeId>>,
+}
+
 impl<'r> Checker<'r> {
     pub(super) fn new(workflow: Workflow, registry: &'r Registry) -> Self {
         let marks = vec![Mark::Unseen; workflow.nodes.len()];
         Self { workflow, registry, marks, issues: BTreeMap::new(), cycles: Vec::new() }
     }
 
-    pub(super) fn finish(self) -> (Workflow, Vec<(usize, Vec<Issue>)>, Vec<Vec<NodeId>>) {
-        (self.workflow, self.issues.into_iter().collect(), self.cycles)
+    pub(super) fn finish(self) -> Checked {
+        Checked { workflow: self.workflow, issues: self.issues, cycles: self.cycles }
     }
 
     /// Checks a node and everything that it needs; true if all is well.
@@ -62,8 +72,7 @@ impl<'r> Checker<'r> {
         }
         let mut path: Vec<Frame<'r>> = Vec::new();
         path.extend(self.enter(output).await);
-        loop {
-            let Some(frame) = path.last_mut() else { break };
+        while let Some(frame) = path.last_mut() {
             let Some((_, link)) = frame.links.last() else {
                 let Some(frame) = path.pop() else { break };
                 self.leave(frame, path.last_mut());

@@ -27,9 +27,9 @@ fn int(literal: &Json) -> Result<Json, String> {
         Json::Number(n) => {
             let float = n.as_f64().unwrap_or(f64::NAN).trunc();
             // `as` saturates, so the bounds are checked first.
-            if float >= 0.0 && float < 18_446_744_073_709_551_616.0 {
+            if (0.0..18_446_744_073_709_551_616.0).contains(&float) {
                 Number::from(float as u64)
-            } else if float < 0.0 && float >= -9_223_372_036_854_775_808.0 {
+            } else if (-9_223_372_036_854_775_808.0..0.0).contains(&float) {
                 Number::from(float as i64)
             } else {
                 return Err(format!("{n} does not fit into 64 bits"));

@@ -11,7 +11,7 @@ mod issue;
 mod report;
 mod text;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 pub use issue::{Dangling, Issue, IssueKind};
@@ -20,7 +20,7 @@ pub use report::{NodeErrors, NodeIssues, Rejection, Validated};
 use crate::graph::Graph;
 use crate::registry::Registry;
 use crate::workflow::{NodeId, Workflow};
-use check::Checker;
+use check::{Checked, Checker};
 
 /// Checks a workflow. With `targets`, only those of its output nodes are to run.
 ///
@@ -34,7 +34,7 @@ pub async fn validate(
     registry: &Registry,
     targets: Option<&[NodeId]>,
 ) -> Result<Validated, Rejection> {
-    check_classes(&workflow, registry)?;
+    check_classes(&workflow, registry).map_err(|rejection| *rejection)?;
     let targets: Option<HashSet<&NodeId>> = targets.map(|targets| targets.iter().collect());
     let wanted: Vec<usize> = workflow
         .nodes
@@ -57,7 +57,7 @@ pub async fn validate(
     for output in wanted {
         if checker.check(output).await { passed.push(output) } else { failed.push(output) }
     }
-    let (workflow, issues, cycles) = checker.finish();
+    let Checked { workflow, issues, cycles } = checker.finish();
     let node_errors = collect(&workflow, issues, &failed);
     if passed.is_empty() {
         let own = failed.iter().filter_map(|output| {
@@ -85,20 +85,20 @@ pub async fn validate(
 }
 
 /// One node without a known class rejects the whole workflow, needed or not.
-fn check_classes(workflow: &Workflow, registry: &Registry) -> Result<(), Rejection> {
+fn check_classes(workflow: &Workflow, registry: &Registry) -> Result<(), Box<Rejection>> {
     for (id, node) in &workflow.nodes {
         let details = format!("Node ID '#{id}'");
         match &node.class_type {
             None => {
                 let message = "Cannot execute because a node is missing the class_type property.";
-                return Err(Rejection::new("invalid_prompt", message, details));
+                return Err(Box::new(Rejection::new("invalid_prompt", message, details)));
             }
             Some(class) if registry.get(class).is_none() => {
                 let message = format!("Cannot execute because node {class} does not exist.");
                 let mut rejection = Rejection::new("invalid_prompt", message, details);
                 let known = registry.iter().map(|class| class.schema.class.as_str());
                 rejection.suggestion = text::closest(class, known).map(str::to_owned);
-                return Err(rejection);
+                return Err(Box::new(rejection));
             }
             Some(_) => {}
         }
@@ -107,7 +107,7 @@ fn check_classes(workflow: &Workflow, registry: &Registry) -> Result<(), Rejecti
 }
 
 /// Issues by node, each with the failed outputs that need the node.
-fn collect(workflow: &Workflow, issues: Vec<(usize, Vec<Issue>)>, failed: &[usize]) -> NodeErrors {
+fn collect(workflow: &Workflow, issues: BTreeMap<usize, Vec<Issue>>, failed: &[usize]) -> NodeErrors {
     let mut errors = NodeErrors::default();
     for (place, issues) in issues {
         if let Some((id, node)) = workflow.nodes.get_index(place) {
