@@ -1,10 +1,12 @@
 //! Tests of the whole server, in one binary: linking it once is what takes time.
 //!
-//! - `transcripts`: recorded exchanges of ComfyUI. `jobs`: what happens to jobs. `v1`: the newer protocol.
+//! - `transcripts`: recorded exchanges of ComfyUI. `jobs`: what happens to jobs. `kill`: kill −9.
+//! - `v1`: the newer protocol.
 //! - `browser`, `paths`: hostile callers. `support`: a server in this process, a plain client, a replay.
 
 mod browser;
 mod jobs;
+mod kill;
 mod paths;
 mod support;
 mod transcripts;
