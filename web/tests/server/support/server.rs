@@ -105,6 +105,7 @@ pub fn workshop(base: &Path) -> Arc<dyn Workshop> {
         compute: Compute::new(Ops::cpu(kernels, Precision::F32), Precision::F32),
     };
     ebb_nodes::register(&mut registry, &environment).expect("the nodes");
+    ebb_testing_nodes::register(&mut registry).expect("the testing nodes");
     super::nodes::register(&mut registry);
     let residency = Residency::new(KeepLast, None);
     let engine = Engine::new(Arc::new(registry), residency, EngineConfig::default());
