@@ -91,7 +91,7 @@ fn describe(inspection: &Inspection) -> String {
         let _ = writeln!(
             out,
             "{:12} {}: {} tensors, {} ({}){}",
-            format!("{:?}", component.part).to_lowercase(),
+            component.part.name(),
             component.title,
             component.tensors,
             show_bytes(component.bytes),
@@ -102,7 +102,10 @@ fn describe(inspection: &Inspection) -> String {
                 .unwrap_or_default(),
         );
         let prefix = if component.prefix.is_empty() { "the top" } else { &component.prefix };
-        let _ = writeln!(out, "             under {prefix}");
+        let _ = writeln!(out, "             under {prefix}, told by");
+        for evidence in &component.evidence {
+            let _ = writeln!(out, "               {}: {}", evidence.looked_at, evidence.found);
+        }
     }
     if inspection.other.tensors > 0 {
         let (count, bytes) = (inspection.other.tensors, show_bytes(inspection.other.bytes));
