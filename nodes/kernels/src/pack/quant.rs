@@ -2,8 +2,8 @@
 //!
 //! Blocks of 32 weights along a row share a factor and perhaps a minimum: `weight = factor * code + minimum`. In a
 //! panel the codes lie `[channel][32]` (two channels a byte when they have four bits), then the factors
-//! `[channel / 32][32]` in f16, then the minima. They are widened chunk by chunk as they are used: an eighth of a
-//! percent to a few percent of a product, for half or a third of bf16's bytes.
+//! `[channel / 32][32]` in f16, then the minima. They are widened chunk by chunk as they are used, which 256 rows
+//! share: for half or a third of bf16's bytes.
 
 use half::f16;
 

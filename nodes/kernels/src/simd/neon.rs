@@ -1,4 +1,4 @@
-//! NEON of 64-bit ARM. Compiled there only; see `docs/kernels.md` for what has been run.
+//! NEON of 64-bit ARM. Neither compiled nor run yet: see `docs/kernels.md`.
 
 #![allow(unsafe_code)]
 
