@@ -11,6 +11,7 @@
 //! - [`timestep`]: sinusoidal embeddings
 //! - [`unet`]: the denoiser of SD 1, SD 2 and SDXL
 //! - [`dit`]: the transformers of SD 3 and Flux
+//! - [`lora`]: patches as views on a source
 //! - [`controlnet`]: what guides it
 //! - [`vae`]: the KL autoencoder; [`taesd`]: the one for previews
 //! - [`upscaler`]: ESRGAN and its kin
@@ -20,6 +21,7 @@ pub mod controlnet;
 pub mod denoiser;
 pub mod dit;
 mod error;
+pub mod lora;
 pub mod ops;
 mod params;
 pub mod source;

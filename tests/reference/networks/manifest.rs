@@ -45,6 +45,11 @@ impl Kit {
         listed.filter_map(|p| p.as_str().map(str::to_owned)).collect()
     }
 
+    /// A number of the manifest.
+    pub(crate) fn number(&self, entry: &str) -> AnyResult<f64> {
+        self.json[entry].as_f64().ok_or_else(|| format!("the manifest has no {entry}").into())
+    }
+
     /// A tensor of `io.safetensors`.
     pub(crate) fn input(&self, key: &str) -> AnyResult<&Tensor> {
         self.io.get(key).ok_or_else(|| format!("io.safetensors has no {key}").into())

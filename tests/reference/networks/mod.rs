@@ -3,6 +3,7 @@
 mod chain;
 pub(crate) mod demo;
 pub(crate) mod dit;
+mod lora;
 mod manifest;
 pub(crate) mod picture;
 pub(crate) mod sd;

@@ -16,6 +16,7 @@ use ebb_sampling::LatentFormat;
 
 use super::BOUND;
 use super::chain::{self, Pipeline};
+use super::lora;
 use super::manifest::{Kit, backends, record};
 use super::text;
 use crate::support::{AnyResult, Family, Report, relative_difference, values};
@@ -60,6 +61,9 @@ fn check(folder: &Path, family: &str, report: &mut Report) -> AnyResult {
         chain::check(&kit, family, &pipeline, backend, report);
         let skip = Stack { layer: Some(-2), ..stack };
         text::check(&kit, family, &skip, "clip_skip2", backend, report);
+        if kit.io.contains_key("lora.unet_output") {
+            lora::check(&kit, &ops, &unet, backend, report)?;
+        }
         if kit.io.contains_key("controlnet.hint") {
             control(&kit, &ops, &unet, backend, report)?;
         }

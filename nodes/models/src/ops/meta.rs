@@ -53,10 +53,6 @@ impl Meta {
         self.counter.peak.store(self.counter.live.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
-    pub(super) fn placeholder(&self, dims: Dims) -> Act {
-        self.act(dims, Out::Stream)
-    }
-
     /// Counts `bytes` until the block is dropped.
     fn block(&self, bytes: usize) -> Block {
         let live = self.counter.live.fetch_add(bytes, Ordering::Relaxed) + bytes;

@@ -127,14 +127,6 @@ impl Ops {
         dispatch!(self, b => b.upload(dims, values))
     }
 
-    /// An activation without known values, for counting.
-    pub(crate) fn placeholder(&self, dims: Dims) -> Result<Act> {
-        match &*self.0 {
-            Backend::Meta(meta) => Ok(meta.placeholder(dims)),
-            _ => self.upload(dims, &vec![0.0; dims.len()]),
-        }
-    }
-
     /// The values of an activation, row-major (`n`, `h`, `w`, `c`).
     pub fn download(&self, x: &Act) -> Result<Vec<f32>> {
         dispatch!(self, b => b.download(x))
