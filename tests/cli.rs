@@ -199,7 +199,7 @@ fn missing_and_broken_models_end_with_3() {
 fn wrong_arguments_end_with_1() {
     let place = Place::new();
     fails(&place.ebb(["run", "x.json", "--reprot", "r.json"]), 1, "--report");
-    fails(&place.ebb(["rnu"]), 1, "run");
+    fails(&place.ebb(["rnu"]), 1, "rnu");
     fails(&place.ebb(["run", "absent.json"]), 1, "cannot read absent.json");
     fails(&place.ebb(["plan", "x.json", "--memory", "6 elephants"]), 1, "no amount of memory");
     fails(&place.ebb(["plan", "x.json", "--cache", "lru=many"]), 1, "lru=4");
@@ -214,7 +214,7 @@ fn too_little_memory_is_refused_with_the_bytes() {
     let demo = demo();
     let output = place.ebb(["run", demo.to_str().unwrap(), "--memory", "1MiB"]);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
-    assert!(text(&output.stderr).contains("MiB"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("1048576 bytes"), "{}", text(&output.stderr));
     assert!(!place.path("output").join("ebb_00001_.png").exists());
 }
 

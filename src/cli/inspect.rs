@@ -72,10 +72,7 @@ fn open(arguments: &Arguments) -> Done<Arc<ModelFile>> {
 }
 
 fn missing(name: &str, kinds: &[String], folders: &ModelFolders) -> String {
-    let listed: Vec<String> = kinds
-        .iter()
-        .flat_map(|kind| folders.list(kind).into_iter().map(move |file| format!("{kind}/{file}")))
-        .collect();
+    let listed: Vec<String> = kinds.iter().flat_map(|kind| folders.list(kind)).collect();
     let hint = similar::hint(name, listed.iter().map(String::as_str));
     format!("there is no file {name}, and no model folder lists it{hint}")
 }

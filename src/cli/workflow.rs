@@ -1,7 +1,7 @@
 //! From a file to a workflow that the engine has checked.
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ebb_engine::registry::Registry;
 use ebb_engine::schema::{Choices, InputType};
@@ -48,7 +48,7 @@ pub(super) fn options(seed: u64) -> Options<'static> {
 }
 
 /// Reads a workflow in whichever form, and applies the changes.
-pub(super) fn open(path: &PathBuf, changes: &ChangeOptions, registry: &Registry) -> Done<Opened> {
+pub(super) fn open(path: &Path, changes: &ChangeOptions, registry: &Registry) -> Done<Opened> {
     let named = |error: &dyn std::fmt::Display| Failure::workflow(format!("{}: {error}", path.display()));
     let source = Source::read(&read(path)?).map_err(|error| named(&error))?;
     let catalog = Catalog::from_registry(registry);
