@@ -7,7 +7,7 @@
 //! - [`state`]: the states and the table of transitions. Nothing else decides which change is allowed.
 //! - [`store`]: the [`JobStore`] trait: the verbs of the queue, of history, of the event log and of results.
 //! - [`sqlite`]: the store that `ebb serve` uses. One writer thread, group commit, durable before it answers.
-//! - [`conformance`] (feature `conformance`): the one suite that every store must pass.
+//! - `conformance` (feature of that name): the one suite that every store must pass.
 //! - [`error`]: the one error of the layer.
 //!
 //! # Threads
