@@ -1,6 +1,6 @@
 // `/v1`, as `docs/v1-editor-contract.md` has it.
 
-import type { Api } from "./client.ts"
+import { type Api, ApiError } from "./client.ts"
 import type { ApiPrompt, ImageRef } from "./types.ts"
 
 export type OwnerKind = "weights" | "activations" | "values" | "cache" | "scratch" | "other"
@@ -9,7 +9,7 @@ export interface MemoryReport {
   now: number
   budget: number | null
   rss_anon: number
-  peak: number
+  peak: number | null
   owners: { id: string; kind: OwnerKind; name: string }[]
   samples: MemorySample[]
   markers: MemoryMarker[]
@@ -123,6 +123,19 @@ export interface Template {
   ready: boolean
 }
 
+/** What a server that does not read model files still knows: their names and sizes. */
+async function plainModels(api: Api): Promise<{ folders: ModelFolder[] }> {
+  const folders = await api.json<{ name: string }[]>("api/experiment/models")
+  return {
+    folders: await Promise.all(
+      folders.map(async ({ name }) => {
+        const files = await api.json<{ name: string; size?: number; modified?: number }[]>(`api/experiment/models/${encodeURIComponent(name)}`)
+        return { name, files: files.map((f) => ({ name: f.name, bytes: f.size ?? 0, modified: f.modified ?? null, family: null, parts: [], dtype: null, resident_bytes: 0, error: null })) }
+      }),
+    ),
+  }
+}
+
 export const v1 = {
   memory: (api: Api, since?: number) => api.json<MemoryReport>(`v1/memory${since === undefined ? "" : `?since=${since}`}`),
   evict: (api: Api, id: string) => api.post<{ freed: number }>("v1/memory/evict", { id }),
@@ -131,6 +144,6 @@ export const v1 = {
   estimate: (api: Api, request: SweepRequest) => api.post<SweepEstimate>("v1/sweep/estimate", request),
   sweep: (api: Api, request: SweepRequest) => api.post<{ id: string; cells: SweepCell[] }>("v1/sweep", request),
   sweepState: (api: Api, id: string) => api.json<{ id: string; cells: SweepCell[] }>(`v1/sweep/${encodeURIComponent(id)}`),
-  models: (api: Api) => api.json<{ folders: ModelFolder[] }>("v1/models"),
+  models: (api: Api) => api.json<{ folders: ModelFolder[] }>("v1/models").catch((error: unknown) => (error instanceof ApiError && error.missing ? plainModels(api) : Promise.reject(error))),
   templates: (api: Api) => api.json<Template[]>("v1/templates"),
 }

@@ -12,7 +12,7 @@ import { isTyping } from "../ui/dom.ts"
 import { toast } from "../ui/toast.ts"
 import { pickFile, uploadInto } from "../widgets/create.ts"
 import { download } from "./download.ts"
-import { workflowFromFile, workflowFromText } from "./read.ts"
+import { workflowFromFile, workflowFromJson, workflowFromText } from "./read.ts"
 
 const FOLDER = "workflows"
 
@@ -30,6 +30,14 @@ export class Files {
     if (!(await this.mayLeave())) return false
     this.app.editor.open(workflow, name)
     return true
+  }
+
+  /** Shows what an address of the server answers, a UI workflow or an API prompt. */
+  async showFrom(url: string, name: string): Promise<void> {
+    const { api, editor } = this.app
+    const workflow = workflowFromJson(await api.json<unknown>(url.replace(/^\//, "")), editor.schemas)
+    if (workflow) await this.show(workflow, null)
+    else toast(t("file.unreadable", { name }), { kind: "error" })
   }
 
   choose(): void {

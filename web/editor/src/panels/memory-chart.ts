@@ -38,14 +38,14 @@ export class MemoryChart {
   draw(): void {
     const { report, samples } = this.log
     if (!report || samples.length === 0) return
-    const key = report.owners.map((o) => o.id).join("|") + report.budget
+    const key = this.log.owners.map((o) => o.id).join("|") + report.budget
     if (key !== this.owners) this.rebuild()
     this.owners = key
     this.plot?.setData(this.data())
   }
 
   private order(): number[] {
-    return stackOrder(this.log.report!.owners)
+    return stackOrder(this.log.owners)
   }
 
   /** uPlot draws series in turn, so the tallest band comes first and the others lie over it. */
@@ -61,7 +61,8 @@ export class MemoryChart {
     const report = this.log.report!
     const order = this.order()
     const perKind = new Map<string, number>()
-    const colors = report.owners.map((o) => {
+    const { owners } = this.log
+    const colors = owners.map((o) => {
       const n = perKind.get(o.kind) ?? 0
       perKind.set(o.kind, n + 1)
       return ownerColor(o.kind, n)
@@ -70,7 +71,7 @@ export class MemoryChart {
     const line = style.getPropertyValue("--line").trim()
     const quiet = style.getPropertyValue("--quiet").trim()
     const axis = { stroke: quiet, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 }, font: "11px system-ui" }
-    const bands = [...order].reverse().map((owner) => ({ label: report.owners[owner]!.name, stroke: colors[owner]!, fill: colors[owner]!, width: 1, points: { show: false }, paths: uPlot.paths.stepped!({ align: 1 }) }))
+    const bands = [...order].reverse().map((owner) => ({ label: owners[owner]!.name, stroke: colors[owner]!, fill: colors[owner]!, width: 1, points: { show: false }, paths: uPlot.paths.stepped!({ align: 1 }) }))
     const options: uPlot.Options = {
       ...this.size(),
       legend: { show: false },
@@ -83,7 +84,7 @@ export class MemoryChart {
       series: [{}, ...bands, { label: t("memory.budget"), stroke: "#f85149", width: 1.5, dash: [6, 4], points: { show: false } }],
       hooks: { draw: [(u) => this.drawMarkers(u)], setCursor: [(u) => this.hover(u)] },
     }
-    fill(this.legend, ...order.map((owner) => h("span", { class: "legend-item" }, h("span", { class: "swatch", style: { background: colors[owner]! } }), report.owners[owner]!.name)))
+    fill(this.legend, ...order.map((owner) => h("span", { class: "legend-item" }, h("span", { class: "swatch", style: { background: colors[owner]! } }), owners[owner]!.name)))
     fill(this.element, this.legend, this.tip)
     this.element.setAttribute("role", "img")
     this.element.setAttribute("aria-label", t("memory.timeline"))
@@ -147,7 +148,8 @@ export class MemoryChart {
       return
     }
     const sample = this.log.samples[index]!
-    const { owners, residents } = this.log.report!
+    const { owners } = this.log
+    const { residents } = this.log.report!
     const rows = [...this.order()].reverse().filter((o) => (sample.bytes[o] ?? 0) > 0).map((o) => {
       const resident = residents.find((r) => r.id === owners[o]!.id)
       const holder = resident?.holders.length ? ` ← ${resident.holders.map((x) => `${x.class_type} #${x.node}`).join(", ")}` : ""

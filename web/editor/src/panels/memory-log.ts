@@ -5,8 +5,16 @@ import type { MemoryMarker, MemoryReport, MemorySample, OwnerKind } from "../api
 /** Older samples are dropped; this many are a good half hour. */
 const KEPT = 4000
 
+export interface Owner {
+  id: string
+  kind: OwnerKind
+  name: string
+}
+
 export class MemoryLog {
   report: MemoryReport | null = null
+  /** Every owner there has been. Samples count over these, whatever order an answer had them in. */
+  readonly owners: Owner[] = []
   readonly samples: MemorySample[] = []
   readonly markers: MemoryMarker[] = []
 
@@ -15,21 +23,29 @@ export class MemoryLog {
   }
 
   add(report: MemoryReport): void {
-    // A server that was started anew counts from the beginning.
-    const first = report.samples[0]?.t
-    if (this.report && report.owners.length < this.report.owners.length) this.samples.length = this.markers.length = 0
     this.report = report
+    const place = report.owners.map((owner) => this.placeOf(owner))
     const known = this.latest ?? Number.NEGATIVE_INFINITY
-    this.samples.push(...report.samples.filter((s) => s.t > known))
+    for (const sample of report.samples) {
+      if (sample.t <= known) continue
+      const bytes = new Array<number>(this.owners.length).fill(0)
+      sample.bytes.forEach((n, i) => (bytes[place[i]!] = n))
+      this.samples.push({ ...sample, bytes })
+    }
     const marked = this.markers.at(-1)?.t ?? Number.NEGATIVE_INFINITY
     this.markers.push(...report.markers.filter((m) => m.t > marked))
     if (this.samples.length > KEPT) this.samples.splice(0, this.samples.length - KEPT)
-    const start = this.samples[0]?.t ?? first ?? 0
+    const start = this.samples[0]?.t ?? 0
     while (this.markers.length && this.markers[0]!.t < start) this.markers.shift()
   }
 
   total(): number {
     return this.samples.at(-1)?.bytes.reduce((a, b) => a + b, 0) ?? 0
+  }
+
+  private placeOf(owner: Owner): number {
+    const at = this.owners.findIndex((o) => o.id === owner.id)
+    return at >= 0 ? at : this.owners.push(owner) - 1
   }
 }
 

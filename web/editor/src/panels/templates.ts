@@ -2,7 +2,6 @@
 
 import type { App } from "../app.ts"
 import { type Template, v1 } from "../api/v1.ts"
-import type { Workflow } from "../doc/types.ts"
 import { t } from "../i18n/index.ts"
 import type { Files } from "../io/files.ts"
 import { fill, h } from "../ui/dom.ts"
@@ -26,7 +25,7 @@ async function show(app: App, files: Files, body: HTMLElement): Promise<void> {
 function card(app: App, files: Files, template: Template): HTMLElement {
   const open = async () => {
     try {
-      await files.show(await app.api.json<Workflow>(template.url.replace(/^\//, "")), null)
+      await files.showFrom(template.url, template.title)
     } catch (error) {
       toast((error as Error).message, { kind: "error" })
     }

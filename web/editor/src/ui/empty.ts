@@ -2,12 +2,12 @@
 
 import type { App } from "../app.ts"
 import { v1 } from "../api/v1.ts"
-import type { Workflow } from "../doc/types.ts"
 import { viewCenter } from "../graph/commands.ts"
 import { openSearch } from "../graph/search.ts"
 import { t } from "../i18n/index.ts"
 import type { Files } from "../io/files.ts"
 import { h } from "./dom.ts"
+import { toast } from "./toast.ts"
 import { type IconName, icon } from "./icons.ts"
 
 export function emptyState(app: App, files: Files): void {
@@ -45,13 +45,13 @@ export function emptyState(app: App, files: Files): void {
   let demoUrl: string | null = null
   void v1.templates(api).then(
     (templates) => {
-      const ready = templates.find((x) => /demo/i.test(x.name) && x.ready) ?? templates.find((x) => x.ready)
+      const ready = templates.find((x) => /demo|text-to-image/i.test(x.name) && x.ready) ?? templates.find((x) => x.ready)
       demoUrl = ready?.url ?? null
       demo.hidden = !demoUrl
     },
     () => undefined,
   )
   async function openDemo(): Promise<void> {
-    if (demoUrl) await files.show(await api.json<Workflow>(demoUrl.replace(/^\//, "")), null)
+    if (demoUrl) await files.showFrom(demoUrl, t("empty.demo")).catch((error: Error) => toast(error.message, { kind: "error" }))
   }
 }

@@ -54,4 +54,11 @@ describe("memory timeline", () => {
     expect(log.markers).toHaveLength(2)
     expect(log.total()).toBe(7)
   })
+  it("keeps owners apart when an answer has them in another order, or leaves some out", () => {
+    const log = new MemoryLog()
+    log.add(report(1, [1, 2]))
+    log.add({ ...report(2, [5]), owners: [owners[1]] })
+    log.add({ ...report(3, [6, 7]), owners: [owners[1], owners[0]] })
+    expect(log.samples.map((s) => s.bytes)).toEqual([[1, 2], [0, 5], [7, 6]])
+  })
 })
