@@ -1,4 +1,5 @@
-//! Builds the editor with npm and Vite into `OUT_DIR` and lists its files for `src/editor.rs` to embed.
+//! Builds the editor with npm and Vite into `OUT_DIR` and lists its files for `src/editor.rs` to embed, and the example
+//! workflows for `src/v1/templates.rs`.
 //!
 //! Without npm, or when it fails (no network for the first install), the server is built all the same and shows a plain
 //! page that says so; `EBB_EDITOR=require` turns that into an error. Nothing is written into the source tree.
@@ -17,6 +18,7 @@ fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=EBB_EDITOR");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    write_templates(&out.join("templates.rs"));
     let list = out.join("editor_files.rs");
     if env::var_os("CARGO_FEATURE_EDITOR").is_none() {
         write_list(&list, &BTreeMap::new(), None);
@@ -145,6 +147,34 @@ fn write_list(list: &Path, files: &BTreeMap<String, PathBuf>, missing: Option<&s
     }
     text += "];\n";
     text += &format!("pub(super) static MISSING: Option<&str> = {missing:?};\n");
+    fs::write(list, text).expect("OUT_DIR can be written");
+}
+
+/// The example workflows of the repository with their pictures, for `src/v1/templates.rs`.
+fn write_templates(list: &Path) {
+    let here = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"));
+    let folder = here.join("../workflows");
+    println!("cargo:rerun-if-changed=../workflows");
+    println!("cargo:rerun-if-changed=templates");
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(&folder).map(|d| d.flatten().map(|e| e.path()).collect()).unwrap_or_default();
+    files.retain(|p| p.extension() == Some(OsStr::new("json")));
+    files.sort();
+    let mut text = String::from("pub(super) static TEMPLATES: &[Template] = &[\n");
+    for path in files {
+        let name = path.file_stem().and_then(OsStr::to_str).unwrap_or_default();
+        let picture = here.join("templates").join(format!("{name}.png"));
+        let thumbnail = if picture.is_file() {
+            format!("Some(include_bytes!({:?}))", picture.display().to_string())
+        } else {
+            "None".to_owned()
+        };
+        text += &format!(
+            "    Template {{ name: {name:?}, workflow: include_str!({:?}), thumbnail: {thumbnail} }},\n",
+            path.display().to_string()
+        );
+    }
+    text += "];\n";
     fs::write(list, text).expect("OUT_DIR can be written");
 }
 

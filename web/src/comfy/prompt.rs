@@ -139,7 +139,7 @@ fn number(app: &App, body: &Map<String, Json>) -> Result<JobNumber, Refused> {
     }
 }
 
-fn targets(json: Option<&Json>) -> Option<Vec<String>> {
+pub(crate) fn targets(json: Option<&Json>) -> Option<Vec<String>> {
     Some(json?.as_array()?.iter().filter_map(text).collect())
 }
 

@@ -2,15 +2,19 @@
 //!
 //! - [`jobs`]: submit with an idempotency key, look, cancel, move. [`events`]: follow a job by server-sent events.
 //! - [`queue`]: pause and resume. [`results`]: files by their content. [`memory`]: what is held, and by whom.
+//! - [`plan`]: what would run. [`models`]: what files there are. [`templates`]: example workflows.
 //! - [`types`]: the shapes of requests and answers. [`error`]: the one shape of errors.
 
 pub(crate) mod error;
 mod events;
 mod jobs;
 mod memory;
+mod models;
 mod openapi;
+mod plan;
 mod queue;
 mod results;
+mod templates;
 mod types;
 
 use axum::Router;
@@ -30,6 +34,10 @@ pub(crate) fn routes() -> Router<App> {
         .route("/v1/queue/resume", post(queue::resume))
         .route("/v1/results/{sha256}", get(results::file))
         .route("/v1/memory", get(memory::look))
+        .route("/v1/plan", post(plan::look))
+        .route("/v1/models", get(models::list))
+        .route("/v1/templates", get(templates::list))
+        .route("/v1/templates/{file}", get(templates::one))
         .route("/v1/{*rest}", axum::routing::any(error::no_route))
 }
 

@@ -3,7 +3,7 @@
 use axum::response::Response;
 use utoipa::OpenApi;
 
-use super::{events, jobs, memory, queue, results, types};
+use super::{events, jobs, memory, models, plan, queue, results, templates, types};
 use crate::answer;
 
 #[derive(OpenApi)]
@@ -24,7 +24,11 @@ use crate::answer;
         queue::pause,
         queue::resume,
         results::file,
-        memory::look
+        memory::look,
+        plan::look,
+        models::list,
+        templates::list,
+        templates::one
     ),
     components(schemas(
         types::SubmitJob,

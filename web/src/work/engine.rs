@@ -11,6 +11,7 @@ use ebb_engine::validate::{Rejection, Validated};
 use ebb_engine::workflow::{NodeId, Workflow};
 use serde_json::{Map, Value as Json, json};
 
+use super::planned;
 use super::workshop::{Checked, Later, Refused, Run, Workshop};
 
 /// Checks and runs prompts with an [`Engine`].
@@ -90,16 +91,21 @@ impl Workshop for EngineWorkshop {
                 components,
             })
         });
-        Box::pin(async move {
-            work.await.unwrap_or_else(|panic| {
-                tracing::error!(%panic, "checking a prompt panicked");
-                Err(Refused {
-                    error: json!({"type": "internal_error", "message": "Checking the prompt failed: a defect of ebb",
-                                  "details": "", "extra_info": {}}),
-                    node_errors: json!({}),
-                })
-            })
-        })
+        Box::pin(async move { work.await.unwrap_or_else(|panic| Err(broke("Checking the prompt", &panic))) })
+    }
+
+    /// Planning reads headers of model files, so it runs beside the async threads as well.
+    fn plan(&self, prompt: Json, targets: Option<Vec<String>>) -> Later<'_, Result<Option<Json>, Refused>> {
+        let (workshop, runtime) = (self.clone(), tokio::runtime::Handle::current());
+        let work = tokio::task::spawn_blocking(move || {
+            let valid = runtime.block_on(workshop.validate(prompt, targets))?;
+            let (plan, budget) = (workshop.engine.plan(&valid.graph), workshop.engine.residency().budget());
+            let type_of = |class: &str, slot: usize| {
+                Some(workshop.engine.registry().get(class)?.schema.object_info()["output"].get(slot)?.clone())
+            };
+            Ok(Some(planned::to_json(&plan, &valid.workflow.to_json(), budget, &type_of)))
+        });
+        Box::pin(async move { work.await.unwrap_or_else(|panic| Err(broke("Planning", &panic))) })
     }
 
     fn run(&self, run: Run, events: Arc<dyn EventSink>, cancel: Cancel) -> Later<'_, ()> {
@@ -131,6 +137,16 @@ impl Workshop for EngineWorkshop {
 
     fn residency(&self) -> Option<Arc<Residency>> {
         Some(Arc::clone(self.engine.residency()))
+    }
+}
+
+/// A defect of ours, said to the client as such.
+fn broke(what: &str, panic: &tokio::task::JoinError) -> Refused {
+    tracing::error!(%panic, "{what} panicked");
+    Refused {
+        error: json!({"type": "internal_error", "message": format!("{what} failed: a defect of ebb"),
+                      "details": "", "extra_info": {}}),
+        node_errors: json!({}),
     }
 }
 

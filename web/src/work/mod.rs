@@ -6,12 +6,14 @@
 //! - [`stage`]: a running job's events as frames, in ComfyUI's order.
 //! - [`progress`]: the cumulative picture of a running job that `progress_state` frames carry.
 //! - [`outcome`]: how a job ended, as history shows it, and the files that it made.
+//! - `planned`: a plan in the words of the editor.
 //! - [`feed`]: the same events for those who read them by server-sent events.
 
 pub(crate) mod dispatcher;
 pub(crate) mod engine;
 pub(crate) mod feed;
 pub(crate) mod outcome;
+mod planned;
 pub(crate) mod progress;
 pub(crate) mod stage;
 pub(crate) mod workshop;

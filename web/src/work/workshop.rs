@@ -56,6 +56,12 @@ pub trait Workshop: Send + Sync + 'static {
     /// Checks a prompt. `targets`: only these output nodes.
     fn check(&self, prompt: Json, targets: Option<Vec<String>>) -> Later<'_, Result<Checked, Refused>>;
 
+    /// What would run, in the shape of `docs/v1-editor-contract.md`; `None` where nothing plans.
+    fn plan(&self, prompt: Json, targets: Option<Vec<String>>) -> Later<'_, Result<Option<Json>, Refused>> {
+        let _ = (prompt, targets);
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
     /// Runs a job to its end, which is the last event: succeeded, failed or interrupted.
     fn run(&self, job: Run, events: Arc<dyn EventSink>, cancel: Cancel) -> Later<'_, ()>;
 
