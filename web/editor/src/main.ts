@@ -10,6 +10,7 @@ import { unpack } from "./graph/commands.ts"
 import { ownContextMenu } from "./graph/context-menu.ts"
 import { Editor } from "./graph/editor.ts"
 import { setHost } from "./graph/host.ts"
+import { showInputPictures } from "./graph/input-pictures.ts"
 import { addMinimap } from "./graph/minimap.ts"
 import { nodeState } from "./graph/node-state.ts"
 import { searchOnCanvas } from "./graph/search.ts"
@@ -59,6 +60,7 @@ async function start(): Promise<void> {
   ownContextMenu(app)
   searchOnCanvas(app)
   showRunsOnNodes(editor, runs, api)
+  showInputPictures(editor, api)
   listenForKeys(app, files, queue)
   addMinimap(app)
   describeCanvas(app)

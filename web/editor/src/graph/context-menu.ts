@@ -14,6 +14,7 @@ type PointerLike = { clientX: number; clientY: number; canvasX: number; canvasY:
 
 export function ownContextMenu(app: App): void {
   const { canvas } = app.editor
+  canvas.canvas.addEventListener("litegraph:canvas", (event) => doubleClicked(app, (event as CustomEvent).detail))
   canvas.showLinkMenu = (segment: any, event: any) => {
     const at = { x: event.clientX, y: event.clientY }
     const { graph } = canvas
@@ -29,6 +30,23 @@ export function ownContextMenu(app: App): void {
     return false
   }
   canvas.processContextMenu = (node: LGraphNode | undefined, event: any) => showMenu(app, node ?? null, event)
+}
+
+interface DoubleClick {
+  subType: string
+  node?: LGraphNode
+  group?: { title: string }
+  originalEvent?: PointerLike
+}
+
+/** Into a subgraph, or a new name for what was clicked. */
+function doubleClicked(app: App, { subType, node, group, originalEvent: e }: DoubleClick): void {
+  if (!e) return
+  const at = { x: e.clientX, y: e.clientY }
+  if (subType === "group-double-click" && group) openField(t("inspector.title"), group.title, at, (text) => step(app, () => (group.title = text)))
+  if (subType !== "node-double-click" || !node) return
+  if (node.isSubgraphNode()) app.editor.enter(node)
+  else if (e.canvasY < node.pos[1]) renameNode(app, node, at)
 }
 
 function showMenu(app: App, node: LGraphNode | null, event: PointerLike): void {

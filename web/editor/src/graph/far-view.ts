@@ -38,7 +38,7 @@ function farNode(canvas: LGraphCanvas, node: LGraphNode, ctx: CanvasRenderingCon
     ctx.lineWidth = 2 / scale
     ctx.strokeRect(0, -title, width, height + title)
   }
-  if (!collapsed && (state.preview || state.images.length || state.badge)) drawNodeExtras(node, ctx, canvas)
+  if (!collapsed && (state.preview || state.images.length || state.badge || state.error)) drawNodeExtras(node, ctx, canvas)
   if (width * scale >= NARROWEST_PX) {
     const size = Math.min(TITLE_PX / scale, Math.max(14, (height + title) * 0.5))
     ctx.font = `${size}px ${LiteGraph.NODE_FONT}`

@@ -105,22 +105,27 @@ function drawText(text: string, ctx: CanvasRenderingContext2D, room: Box): void 
   ctx.restore()
 }
 
+/** Above the node: what is wrong with it, else its place in the plan. */
 function drawBadge(node: LGraphNode, ctx: CanvasRenderingContext2D, state: NodeState): void {
-  if (!state.badge) return
+  const error = state.error?.split("\n")[0]
+  const text = error ? shortened(error, 64) : state.badge
+  if (!text) return
   ctx.save()
   ctx.font = `bold 12px ${LiteGraph.NODE_FONT}`
-  const width = ctx.measureText(state.badge).width + 14
-  const x = node.size[0] - width - 4
-  const y = -LiteGraph.NODE_TITLE_HEIGHT - 14
-  ctx.fillStyle = state.planned === "cached" ? "#6e7681" : "#8957e5"
+  const width = ctx.measureText(text).width + 14
+  const x = error ? 0 : node.size[0] - width - 4
+  const y = -LiteGraph.NODE_TITLE_HEIGHT - (error ? 26 : 14)
+  ctx.fillStyle = error ? "#cf222e" : state.planned === "cached" ? "#6e7681" : "#8957e5"
   ctx.beginPath()
   ctx.roundRect(x, y, width, 20, [10])
   ctx.fill()
   ctx.fillStyle = "#ffffff"
   ctx.textAlign = "center"
-  ctx.fillText(state.badge, x + width / 2, y + 14)
+  ctx.fillText(text, x + width / 2, y + 14)
   ctx.restore()
 }
+
+const shortened = (text: string, length: number) => (text.length > length ? `${text.slice(0, length - 1)}…` : text)
 
 function drawBadInputs(node: LGraphNode, ctx: CanvasRenderingContext2D, state: NodeState): void {
   if (state.badInputs.size === 0) return

@@ -7,7 +7,7 @@ import type { ObjectInfo } from "../schema/types.ts"
 
 type ApiNode = { class_type: string; inputs: Record<string, unknown>; _meta?: { title?: string } }
 
-const COLUMN = 340
+const COLUMN = 380
 const GAP = 50
 
 export function workflowFromApi(prompt: Record<string, ApiNode>, schemas: ObjectInfo): Workflow {
@@ -33,7 +33,7 @@ export function workflowFromApi(prompt: Record<string, ApiNode>, schemas: Object
       links.push([linkId, from.id, value[1], to.id, slot, output[value[1]]!.type])
     }
   }
-  layOut(ids, prompt, nodes)
+  layOut(ids, prompt, nodes, schemas)
   return { ...emptyWorkflow(), nodes: [...nodes.values()], links, last_node_id: Math.max(0, ...idOf.values()), last_link_id: links.length }
 }
 
@@ -61,8 +61,16 @@ function bareNode(id: number, node: ApiNode, schemas: ObjectInfo): DocNode {
     outputs: info?.output?.map((type, i) => ({ name: info.output_name?.[i] ?? String(type), type: Array.isArray(type) ? "COMBO" : type, links: [] })) ?? [],
     properties: { "Node name for S&R": node.class_type },
     widgets_values: values,
+    ...(rowsTall(info) ? { size: [320, rowsTall(info)] as [number, number] } : {}),
     ...(title && title !== info?.display_name ? { title } : {}),
   }
+}
+
+/** Room for texts of many lines; other nodes take the size they need. */
+function rowsTall(info: ObjectInfo[string] | undefined): number {
+  const rows = info ? valueSlots(info) : []
+  const tall = rows.filter((r) => r.decl.options.multiline).length
+  return tall ? 50 + rows.length * 26 + tall * 90 : 0
 }
 
 function slotFor(node: DocNode, name: string): number {
@@ -71,7 +79,7 @@ function slotFor(node: DocNode, name: string): number {
   return at >= 0 ? at : inputs.push({ name, type: "*", link: null }) - 1
 }
 
-function layOut(ids: string[], prompt: Record<string, ApiNode>, nodes: Map<string, DocNode>): void {
+function layOut(ids: string[], prompt: Record<string, ApiNode>, nodes: Map<string, DocNode>, schemas: ObjectInfo): void {
   const depth = new Map<string, number>()
   const visiting = new Set<string>()
   const depthOf = (id: string): number => {
@@ -90,8 +98,16 @@ function layOut(ids: string[], prompt: Record<string, ApiNode>, nodes: Map<strin
     const y = heights.get(column) ?? 0
     const node = nodes.get(id)!
     node.pos = [60 + column * COLUMN, 80 + y]
-    const values = Array.isArray(node.widgets_values) ? node.widgets_values.length : 0
-    const sockets = (node.inputs ?? []).filter((i) => !i.widget).length
-    heights.set(column, y + 40 + Math.max(sockets, node.outputs?.length ?? 0) * 20 + values * 28 + GAP)
+    heights.set(column, y + heightOf(node, schemas) + GAP)
   }
+}
+
+/** Near enough to how tall the node will be drawn. */
+function heightOf(node: DocNode, schemas: ObjectInfo): number {
+  const info = schemas[node.type]
+  const sockets = (node.inputs ?? []).filter((i) => !i.widget).length
+  const rows = info ? valueSlots(info) : []
+  const tall = rows.filter((r) => r.role === "value" && r.decl.options.multiline).length
+  const picture = info?.output_node || rows.some((r) => r.role === "upload") ? 230 : 0
+  return 40 + Math.max(sockets, node.outputs?.length ?? 0) * 20 + rows.length * 26 + tall * 110 + picture
 }

@@ -18,6 +18,8 @@ export function ownerColor(kind: OwnerKind, index: number): string {
 
 const MARKS: Record<string, string> = { load: "#3fb950", prefetch: "#2ea043", evict: "#f0883e", refused: "#f85149", job_start: "#8b949e", job_end: "#8b949e", step: "#8b949e" }
 const NEAR_PX = 6
+/** A budget this many times the most that was held is not drawn. */
+const FAR_BUDGET = 5
 /** Round numbers of bytes are powers of two. */
 const BINARY_STEPS = Array.from({ length: 40 }, (_, i) => 2 ** (i + 8))
 
@@ -50,15 +52,26 @@ export class MemoryChart {
 
   /** uPlot draws series in turn, so the tallest band comes first and the others lie over it. */
   private data(): uPlot.AlignedData {
-    const { samples, report } = this.log
+    const { samples } = this.log
     const x = samples.map((s) => s.t / 1000)
     const edges = stack(samples, this.order()).reverse()
-    return [x, ...edges, samples.map(() => report!.budget)] as uPlot.AlignedData
+    const budget = this.budgetShown()
+    return [x, ...edges, samples.map(() => budget)] as uPlot.AlignedData
+  }
+
+  /** A budget far above all there ever was would press the bands into a line at the bottom; then it is left to the figures. */
+  private budgetShown(): number | null {
+    const budget = this.log.report?.budget ?? null
+    const most = Math.max(...this.log.samples.map((s) => s.bytes.reduce((a, b) => a + b, 0)))
+    return budget !== null && budget <= most * FAR_BUDGET ? budget : null
+  }
+
+  private top(max: number): number {
+    return Math.max(max, this.budgetShown() ?? 0)
   }
 
   private rebuild(): void {
     this.plot?.destroy()
-    const report = this.log.report!
     const order = this.order()
     const perKind = new Map<string, number>()
     const { owners } = this.log
@@ -76,7 +89,7 @@ export class MemoryChart {
       ...this.size(),
       legend: { show: false },
       cursor: { y: false, drag: { x: true, y: false } },
-      scales: { y: { range: (_u, _min, max) => [0, Math.max(max, report.budget ?? 0) * 1.08 || 1] } },
+      scales: { y: { range: (_u, _min, max) => [0, this.top(max) * 1.08 || 1] } },
       axes: [
         { ...axis, values: (_u, values) => values.map((v) => new Date(v * 1000).toLocaleTimeString([], { hour12: false })), space: 90 },
         { ...axis, size: 72, incrs: BINARY_STEPS, values: (_u, values) => values.map((v) => bytes(v)) },
