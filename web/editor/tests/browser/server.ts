@@ -18,7 +18,9 @@ export async function startServer(): Promise<Server> {
   const base = mkdtempSync(join(tmpdir(), "ebb-editor-"))
   symlinkSync(join(root, "models"), join(base, "models"))
   if (existsSync(join(root, "input"))) cpSync(join(root, "input"), join(base, "input"), { recursive: true })
-  const child: ChildProcess = spawn(binary, ["serve", "--port", "0", "--base-directory", base], { stdio: ["ignore", "pipe", "pipe"] })
+  // EBB_FRONT_END: a bundle to serve in place of the one in the binary, so that a change of the page needs no cargo build.
+  const page = process.env.EBB_FRONT_END ? ["--front-end", process.env.EBB_FRONT_END] : []
+  const child: ChildProcess = spawn(binary, ["serve", "--port", "0", "--base-directory", base, ...page], { stdio: ["ignore", "pipe", "pipe"] })
   let log = ""
   child.stderr!.on("data", (d) => (log += d))
   const url = await new Promise<string>((resolve, reject) => {
