@@ -22,7 +22,7 @@ use crate::cache::{Cache, CachePolicy, Holdings};
 use crate::events::{EventSink, JobError};
 use crate::graph::Graph;
 use crate::node::{Cancel, NodeRef, RunInfo};
-use crate::plan::{Plan, Prepared};
+use crate::plan::{Plan, Prepared, Room};
 use crate::registry::Registry;
 use crate::residency::Residency;
 use crate::validate::{Rejection, Validated, validate};
@@ -157,7 +157,12 @@ impl Engine {
 
     /// The plan of a checked workflow, given what the cache holds now.
     pub fn plan(&self, graph: &Graph) -> Plan {
-        prepare(graph, &self.cache, self.config.cache, false).plan
+        prepare(graph, &self.cache, self.config.cache, self.room(), false).plan
+    }
+
+    /// What the residency manager does with weights that nobody uses.
+    fn room(&self) -> Room {
+        Room { keeps_unused: self.residency.keeps_unused(), budget: self.residency.budget() }
     }
 
     /// Forgets every cached output.
@@ -179,9 +184,9 @@ impl Engine {
         let Job { id, graph, extra_pnginfo, sink, cancel } = job;
         self.residency.ledger().reset_peak();
         // Planning asks nodes about files: that is no work for the threads that serve requests.
-        let (cache, policy) = (self.cache.clone(), self.config.cache);
+        let (cache, policy, room) = (self.cache.clone(), self.config.cache, self.room());
         let planned = tokio::task::spawn_blocking(move || {
-            let prepared = prepare(&graph, &cache, policy, true);
+            let prepared = prepare(&graph, &cache, policy, room, true);
             (graph, prepared)
         });
         // It is not run if the runtime is shutting down.
@@ -201,7 +206,7 @@ impl Engine {
 }
 
 /// Signs and plans a graph. A run that `begins` has the cache drop what the graph does not name.
-fn prepare(graph: &Graph, cache: &Mutex<Cache>, policy: CachePolicy, begins: bool) -> Prepared {
+fn prepare(graph: &Graph, cache: &Mutex<Cache>, policy: CachePolicy, room: Room, begins: bool) -> Prepared {
     let signer = Prepared::sign(graph);
     let cached: HashMap<_, _> = {
         let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
@@ -213,5 +218,5 @@ fn prepare(graph: &Graph, cache: &Mutex<Cache>, policy: CachePolicy, begins: boo
         signatures.filter_map(|signature| Some((signature, cache.sketches(&signature)?))).collect()
     };
     let keeps = matches!(policy, CachePolicy::LastRun | CachePolicy::Budget(_));
-    Prepared::new(graph, signer, &|signature| cached.get(signature).cloned(), keeps)
+    Prepared::new(graph, signer, &|signature| cached.get(signature).cloned(), keeps, room)
 }

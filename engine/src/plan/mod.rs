@@ -21,7 +21,7 @@ use crate::graph::NodeIx;
 use crate::node::NodeRef;
 use crate::residency::ComponentSpec;
 
-pub(crate) use prepare::Prepared;
+pub(crate) use prepare::{Prepared, Room};
 pub use render::bytes as show_bytes;
 
 /// What runs, in which order.

@@ -23,7 +23,7 @@ pub(super) fn order(problem: &Problem) -> Vec<u32> {
     }
     let candidates = [stable, greedy(problem), depth_first(problem)];
     let scored = candidates.into_iter().enumerate().map(|(place, order)| {
-        let peak = simulate(problem, &order).peak;
+        let peak = simulate(problem, &order, false).peak;
         ((peak, changes(problem, &order), place), order)
     });
     scored.min_by_key(|(score, _)| *score).map(|(_, order)| order).unwrap_or_default()

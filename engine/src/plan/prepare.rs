@@ -21,6 +21,8 @@ pub(crate) struct Prepared {
     pub(crate) forecasts: Forecasts,
     /// Whether a cache keeps what is made.
     pub(crate) keeps: bool,
+    /// What happens to weights that nobody uses any more.
+    pub(crate) room: Room,
 }
 
 /// What the cache knows of a signature.
@@ -35,7 +37,7 @@ impl Prepared {
     }
 
     /// Plans a graph.
-    pub(crate) fn new(graph: &Graph, signer: Signer, cached: Lookup<'_>, keeps: bool) -> Self {
+    pub(crate) fn new(graph: &Graph, signer: Signer, cached: Lookup<'_>, keeps: bool, room: Room) -> Self {
         let mut forecasts = Forecasts::default();
         let leaf = |ix| cached(&signer.of(ix)).is_some();
         let mut seen = vec![false; graph.len()];
@@ -81,7 +83,7 @@ impl Prepared {
 
         let problem = Problem::new(&Setting { graph, canon: &of, forecasts: &forecasts, keeps }, &nodes);
         let tasks = order(&problem);
-        let trace = simulate(&problem, &tasks);
+        let trace = room.trace(&problem, &tasks);
         let steps = tasks.iter().zip(&trace.moments).map(|(task, moment)| {
             let task = &problem.tasks[*task as usize];
             let node = graph.node(task.node);
@@ -112,7 +114,7 @@ impl Prepared {
             predicted_peak: trace.peak,
             doubts: doubts(graph, &forecasts),
         };
-        Self { plan, signer, canon, forecasts, keeps }
+        Self { plan, signer, canon, forecasts, keeps, room }
     }
 
     /// Takes in the nodes of an expansion: signs them, and finds out which are the same work as
@@ -130,7 +132,7 @@ impl Prepared {
     /// Plans nodes that have become part of the work: those of an expansion, or what a lazy input
     /// asked for. Gives their order and the peak on top of what is held.
     pub(crate) fn revise(&mut self, graph: &Graph, nodes: &[NodeIx]) -> (Vec<NodeIx>, u64) {
-        let Self { canon, forecasts, keeps, .. } = self;
+        let Self { canon, forecasts, keeps, room, .. } = self;
         let of = |ix| canon.of(ix);
         let unknown = producers_first(graph, nodes, of, |ix| forecasts.of(ix).is_some());
         for ix in unknown {
@@ -138,8 +140,31 @@ impl Prepared {
         }
         let problem = Problem::new(&Setting { graph, canon: &of, forecasts, keeps: *keeps }, nodes);
         let tasks = order(&problem);
-        let Trace { before, peak, .. } = simulate(&problem, &tasks);
+        let Trace { before, peak, .. } = room.trace(&problem, &tasks);
         (tasks.iter().map(|task| problem.tasks[*task as usize].node).collect(), peak - before)
+    }
+}
+
+/// What happens to weights that nobody uses any more.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Room {
+    /// They stay until something needs their place.
+    pub(crate) keeps_unused: bool,
+    /// Bytes that may be held at once.
+    pub(crate) budget: Option<u64>,
+}
+
+impl Room {
+    /// What an order does to memory. Unused weights that stay give way at the budget, so they never
+    /// raise the peak above it.
+    fn trace(self, problem: &Problem, order: &[u32]) -> Trace {
+        let least = simulate(problem, order, false);
+        if !self.keeps_unused {
+            return least;
+        }
+        let most = simulate(problem, order, true);
+        let cap = self.budget.map_or(u64::MAX, |budget| budget.max(least.peak));
+        if most.peak <= cap { most } else { Trace { peak: cap, ..least } }
     }
 }
 

@@ -25,8 +25,9 @@ pub(super) struct Trace {
     pub(super) peak: u64,
 }
 
-/// Walks an order. Weights are held from their first use to their last.
-pub(super) fn simulate(problem: &Problem, order: &[u32]) -> Trace {
+/// Walks an order. Weights are held from their first use to their last, or, where they `stay`, to the
+/// end.
+pub(super) fn simulate(problem: &Problem, order: &[u32], stay: bool) -> Trace {
     let mut reads: Vec<u32> = problem.contents.iter().map(|content| content.reads).collect();
     let mut there: Vec<bool> = problem.contents.iter().map(|content| content.there).collect();
     let mut pending: Vec<u32> = vec![0; problem.weights.len()];
@@ -71,8 +72,10 @@ pub(super) fn simulate(problem: &Problem, order: &[u32]) -> Trace {
         for &weights in &task.holds {
             pending[weights as usize] -= 1;
             if pending[weights as usize] == 0 {
-                held -= problem.weights[weights as usize].bytes;
-                loaded[weights as usize] = false;
+                if !stay {
+                    held -= problem.weights[weights as usize].bytes;
+                    loaded[weights as usize] = false;
+                }
                 moment.unloads.push(weights);
             }
         }

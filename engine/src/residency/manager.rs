@@ -90,6 +90,11 @@ impl Residency {
         self.budget
     }
 
+    /// Whether weights that nobody uses stay until room is needed.
+    pub fn keeps_unused(&self) -> bool {
+        self.policy.keeps_unused()
+    }
+
     /// The policy's name.
     pub fn policy(&self) -> String {
         self.policy.name()

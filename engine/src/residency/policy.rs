@@ -23,6 +23,11 @@ pub trait Policy: Send + Sync {
     /// The components to evict now that no room is needed: those beyond what the policy keeps.
     fn surplus(&self, candidates: &[Candidate]) -> Vec<ComponentKey>;
 
+    /// Whether what nobody uses stays until room is needed: what a plan reckons with.
+    fn keeps_unused(&self) -> bool {
+        true
+    }
+
     /// The component to evict first when room is needed.
     fn victim(&self, candidates: &[Candidate]) -> Option<ComponentKey> {
         candidates
@@ -39,6 +44,10 @@ pub struct KeepNothing;
 impl Policy for KeepNothing {
     fn name(&self) -> String {
         "none".into()
+    }
+
+    fn keeps_unused(&self) -> bool {
+        false
     }
 
     fn surplus(&self, candidates: &[Candidate]) -> Vec<ComponentKey> {
