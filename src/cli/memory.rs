@@ -47,7 +47,7 @@ impl FromStr for MemoryLimit {
         };
         let bytes = number.parse::<f64>().map_err(|_| refuse())? * factor as f64;
         // Below 2^63 every f64 has its integer.
-        if bytes >= 1.0 && bytes < 9e18 { Ok(Self::Bytes(bytes as u64)) } else { Err(refuse()) }
+        if (1.0..9e18).contains(&bytes) { Ok(Self::Bytes(bytes as u64)) } else { Err(refuse()) }
     }
 }
 

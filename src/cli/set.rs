@@ -99,7 +99,7 @@ fn typed(text: &str, input: &Input) -> Result<InputValue, String> {
         },
         InputType::Combo { choices, .. } => {
             // Lists may hold numbers. Whether the value is in the list is validation's question.
-            let same = |choice: &Json| !choice.is_string() && choice.to_string() == text;
+            let same = |choice: &Json| !choice.is_string() && format!("{choice}") == text;
             literal(choices.values().into_iter().find(same).unwrap_or_else(|| json!(text)))
         }
         InputType::Wire(kind) => match serde_json::from_str(text).map(InputValue::from_json) {

@@ -15,10 +15,13 @@ use crate::job::{Idempotency, JobBody, JobNumber, NewEvent, NewJob, NewResult, O
 use crate::state::JobState;
 use crate::store::{Cancelled, Ended, Filter, HistoryWindow, JobStore, Limits, Place, Submitted};
 
+/// A check and its name.
+type Check<S> = (&'static str, fn(&S));
+
 /// Runs every check, each on an empty store.
 pub fn all<S: JobStore, G>(make: impl Fn(Limits) -> (S, G)) {
     let limits = Limits::default();
-    let checks: [(&str, fn(&S)); 14] = [
+    let checks: [Check<S>; 14] = [
         ("a job goes its way", a_job_goes_its_way),
         ("order is priority, number, arrival", order_is_priority_number_arrival),
         ("ids are used once at a time", ids_are_used_once_at_a_time),

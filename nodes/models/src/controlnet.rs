@@ -107,7 +107,7 @@ fn load_hint(w: &Loader<'_>) -> Result<Vec<(Arc<Conv>, ConvShape)>> {
         .map(|i| w.conv(&i.to_string()))
         .collect::<Result<_>>()?;
     let last = convs.len().saturating_sub(1);
-    let halves = |i: usize| i >= 2 && i % 2 == 0 && i < last;
+    let halves = |i: usize| i >= 2 && i.is_multiple_of(2) && i < last;
     let shape = |i: usize| if halves(i) { ConvShape::half() } else { ConvShape::same(3) };
     Ok(convs.into_iter().enumerate().map(|(i, conv)| (conv, shape(i))).collect())
 }

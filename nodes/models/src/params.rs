@@ -127,10 +127,10 @@ impl<'a> Loader<'a> {
     fn read(&self, full: &str) -> Result<Values> {
         let state = &mut *self.state.borrow_mut();
         let done = state.params.own;
-        if let Some(progress) = state.options.progress.as_mut() {
-            if progress(done).is_break() {
-                return Err(Error::Cancelled);
-            }
+        if let Some(progress) = state.options.progress.as_mut()
+            && progress(done).is_break()
+        {
+            return Err(Error::Cancelled);
         }
         self.source.read(full)
     }

@@ -11,19 +11,20 @@ use crate::pixels::png;
 /// tensor cannot be read.
 pub(super) fn encode(latent: &Tensor, family: &Family) -> Option<Preview> {
     let (_, channels, height, width) = latent.dims4().ok()?;
-    let map = family.preview;
-    if map.len() != channels + 1 {
+    let (bias, map) = family.preview.split_last()?;
+    if map.len() != channels {
         return None;
     }
     let values = latent.get(0).ok()?.flatten_all().ok()?.to_vec1::<f32>().ok()?;
     let cells = height * width;
     let mut bytes = Vec::with_capacity(cells * 3);
     for cell in 0..cells {
-        for colour in 0..3 {
-            let bias = map[channels][colour];
-            let sum: f32 = (0..channels).map(|c| values[c * cells + cell] * map[c][colour]).sum();
-            bytes.push((((sum + bias + 1.0) * 0.5).clamp(0.0, 1.0) * 255.0) as u8);
+        let mut colours = *bias;
+        for (channel, row) in map.iter().enumerate() {
+            let value = values[channel * cells + cell];
+            colours.iter_mut().zip(row).for_each(|(colour, share)| *colour += value * share);
         }
+        bytes.extend(colours.map(|colour| (((colour + 1.0) * 0.5).clamp(0.0, 1.0) * 255.0) as u8));
     }
     let data = png::encode(&bytes, (width, height, 3), &[]).ok()?;
     Some(Preview { format: PreviewFormat::Png, data })

@@ -3,12 +3,12 @@
 //! They bear the names that the recorded scenarios of the conformance kit use, and are linked
 //! only into tests.
 //!
-//! - [`stubs`]: constant images, masks and numbers.
-//! - [`mix`]: lazy inputs and undeclared ones.
-//! - [`changed`], [`validation`]: the hooks around a run.
-//! - [`lists`], [`logic`]: lists, blockers, arithmetic, comparisons.
-//! - [`expansion`], [`loops`]: nodes that return subgraphs.
-//! - [`waiting`], [`progress`]: asynchronous nodes, progress and previews.
+//! - `stubs`: constant images, masks and numbers.
+//! - `mix`: lazy inputs and undeclared ones.
+//! - `changed`, `validation`: the hooks around a run.
+//! - `lists`, `logic`: lists, blockers, arithmetic, comparisons.
+//! - `expansion`, `loops`: nodes that return subgraphs.
+//! - `waiting`, `progress`: asynchronous nodes, progress and previews.
 
 mod changed;
 mod expansion;

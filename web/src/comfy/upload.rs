@@ -77,7 +77,7 @@ async fn save(app: App, form: Form, is_mask: bool) -> Response {
             return Ok(Err(error));
         }
         std::fs::create_dir_all(&root)?;
-        let path = match roots::resolve(&root, &format!("{subfolder}/{filename}").trim_start_matches('/')) {
+        let path = match roots::resolve(&root, format!("{subfolder}/{filename}").trim_start_matches('/')) {
             Ok(path) => path,
             Err(error) => return Ok(Err(error)),
         };

@@ -9,14 +9,14 @@ use crate::support::http::{get, post, request};
 use crate::support::nodes::{prompt, slow};
 use crate::support::server::Running;
 
-pub fn submit(server: &Running, prompt: Json) -> String {
+pub(crate) fn submit(server: &Running, prompt: Json) -> String {
     let answer = post(server.address, "/prompt", &json!({"prompt": prompt}));
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.json()["prompt_id"].as_str().expect("an id").to_owned()
 }
 
 /// Waits until a job is in a state.
-pub fn until(server: &Running, id: &str, state: &str) -> Json {
+pub(crate) fn until(server: &Running, id: &str, state: &str) -> Json {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         let job = get(server.address, &format!("/v1/jobs/{id}")).json();
@@ -122,7 +122,7 @@ fn newer_front_ends_see_the_same_jobs() {
             .collect()
     };
     assert_eq!(ids("/api/jobs?status=in_progress,pending&limit=200&offset=0"), [runs.clone(), waits.clone()]);
-    assert_eq!(ids("/api/jobs?status=completed,failed,cancelled&limit=64"), [done.clone()]);
+    assert_eq!(ids("/api/jobs?status=completed,failed,cancelled&limit=64"), std::slice::from_ref(&done));
     let job = get(server.address, &format!("/api/jobs/{done}")).json();
     assert_eq!((&job["status"], &job["outputs"]["1"]["text"]), (&json!("completed"), &json!(["done"])));
     assert!(job["create_time"].is_number() && job["workflow"]["prompt"]["1"].is_object());

@@ -22,10 +22,9 @@ pub(super) fn list(conn: &Connection, filter: &Filter) -> Result<Page> {
     let order = match filter.newest_first {
         true => "seq DESC".to_owned(),
         // Jobs that wait come in the order in which they would run, after those that do run.
-        false => format!(
-            "CASE state WHEN 'queued' THEN 1 ELSE 0 END, \
+        false => "CASE state WHEN 'queued' THEN 1 ELSE 0 END, \
              CASE state WHEN 'queued' THEN -priority END, CASE state WHEN 'queued' THEN number END, seq"
-        ),
+            .to_string(),
     };
     let order = if states == [JobState::Queued] { TURN.to_owned() } else { order };
     let mut values: Vec<Value> = states.iter().map(|s| Value::from(s.as_str().to_owned())).collect();

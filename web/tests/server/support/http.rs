@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value as Json;
 
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub(crate) struct Answer {
     pub status: u16,
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
@@ -15,21 +15,27 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    pub fn json(&self) -> Json {
+    pub(crate) fn json(&self) -> Json {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
     }
 }
 
 /// Sends a request and reads the answer to its end. `Host` is the address unless `headers` has one.
-pub fn request(to: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+pub(crate) fn request(
+    to: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Answer {
     let mut head =
         format!("{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
     if !headers.iter().any(|(n, _)| n.eq_ignore_ascii_case("host")) {
@@ -45,7 +51,7 @@ pub fn request(to: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)
 }
 
 /// Sends bytes as they are.
-pub fn raw_request(to: SocketAddr, bytes: &[u8], head_only: bool) -> Answer {
+pub(crate) fn raw_request(to: SocketAddr, bytes: &[u8], head_only: bool) -> Answer {
     let mut stream = TcpStream::connect(to).expect("a connection");
     stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
     // The server may refuse before it has read all.
@@ -90,22 +96,22 @@ fn dechunk(mut rest: &[u8]) -> Vec<u8> {
     body
 }
 
-pub fn get(to: SocketAddr, path: &str) -> Answer {
+pub(crate) fn get(to: SocketAddr, path: &str) -> Answer {
     request(to, "GET", path, &[], b"")
 }
 
-pub fn post(to: SocketAddr, path: &str, body: &Json) -> Answer {
+pub(crate) fn post(to: SocketAddr, path: &str, body: &Json) -> Answer {
     request(to, "POST", path, &[("Content-Type", "application/json")], body.to_string().as_bytes())
 }
 
 /// A form part: a field, or a file.
-pub enum Part<'a> {
+pub(crate) enum Part<'a> {
     Field(&'a str, &'a str),
     File(&'a str, &'a str, &'a [u8]),
 }
 
 /// A multipart body and its content type.
-pub fn multipart(parts: &[Part<'_>]) -> (String, Vec<u8>) {
+pub(crate) fn multipart(parts: &[Part<'_>]) -> (String, Vec<u8>) {
     let boundary = "----ebb-test-boundary";
     let mut body = Vec::new();
     for part in parts {
@@ -132,7 +138,7 @@ pub fn multipart(parts: &[Part<'_>]) -> (String, Vec<u8>) {
 }
 
 /// Text as it stands in a query.
-pub fn encoded(text: &str) -> String {
+pub(crate) fn encoded(text: &str) -> String {
     text.bytes()
         .map(|b| {
             if b.is_ascii_alphanumeric() || b"-._~".contains(&b) {

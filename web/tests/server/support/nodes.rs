@@ -68,18 +68,18 @@ impl Node for Panics {
     }
 }
 
-pub fn register(registry: &mut Registry) {
+pub(crate) fn register(registry: &mut Registry) {
     registry.add(Slow).expect("a free name");
     registry.add(Append).expect("a free name");
     registry.add(Panics).expect("a free name");
 }
 
 /// A prompt of one node.
-pub fn prompt(class: &str, inputs: Json) -> Json {
+pub(crate) fn prompt(class: &str, inputs: Json) -> Json {
     json!({"1": {"class_type": class, "inputs": inputs}})
 }
 
 /// A prompt that takes so many seconds. The text keeps it out of the cache.
-pub fn slow(seconds: f64, text: &str) -> Json {
+pub(crate) fn slow(seconds: f64, text: &str) -> Json {
     prompt("EbbTestSlow", json!({"seconds": seconds, "text": text}))
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json, json};
 
 /// Live ids and the names that the recording has for them.
 #[derive(Default)]
-pub struct Names {
+pub(crate) struct Names {
     placed: HashMap<String, String>,
     live: Vec<(String, String)>,
 }
@@ -25,7 +25,7 @@ impl Names {
     }
 
     /// Recorded names replaced by this run's ids.
-    pub fn to_live(&self, json: &Json) -> Json {
+    pub(crate) fn to_live(&self, json: &Json) -> Json {
         match json {
             Json::Object(map) => map.iter().map(|(k, v)| (self.text_to_live(k), self.to_live(v))).collect(),
             Json::Array(items) => items.iter().map(|v| self.to_live(v)).collect(),
@@ -34,12 +34,12 @@ impl Names {
         }
     }
 
-    pub fn text_to_live(&self, text: &str) -> String {
+    pub(crate) fn text_to_live(&self, text: &str) -> String {
         self.live.iter().fold(text.to_owned(), |t, (name, live)| t.replace(name, live))
     }
 
     /// This run's ids, times and random names replaced by the recording's.
-    pub fn normal(&mut self, json: &Json) -> Json {
+    pub(crate) fn normal(&mut self, json: &Json) -> Json {
         match json {
             Json::Object(map) => {
                 let mut out = Map::new();
@@ -63,7 +63,7 @@ impl Names {
         }
     }
 
-    pub fn text(&mut self, text: &str) -> String {
+    pub(crate) fn text(&mut self, text: &str) -> String {
         if text.starts_with("tensor(") {
             return "<TENSOR_REPR>".to_owned();
         }

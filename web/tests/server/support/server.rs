@@ -14,7 +14,7 @@ use ebb_web::{EngineWorkshop, LogBuffer, Server, ServerConfig, Workshop};
 use ebb_weights::ModelFolders;
 
 /// A running server; it ends when this is dropped.
-pub struct Running {
+pub(crate) struct Running {
     pub address: SocketAddr,
     pub folder: Arc<tempfile::TempDir>,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
@@ -23,19 +23,19 @@ pub struct Running {
 
 impl Running {
     /// With every node, the testing nodes too, and the settings changed by `change`.
-    pub fn start(change: impl FnOnce(&mut ServerConfig)) -> Self {
+    pub(crate) fn start(change: impl FnOnce(&mut ServerConfig)) -> Self {
         let folder = Arc::new(tempfile::tempdir().expect("a folder"));
         Self::start_in(folder, change)
     }
 
     /// In a folder that an earlier server may have used.
-    pub fn start_in(folder: Arc<tempfile::TempDir>, change: impl FnOnce(&mut ServerConfig)) -> Self {
+    pub(crate) fn start_in(folder: Arc<tempfile::TempDir>, change: impl FnOnce(&mut ServerConfig)) -> Self {
         let workshop = workshop(folder.path());
         Self::start_with(folder, workshop, change)
     }
 
     /// With a workshop of the test's own.
-    pub fn start_with(
+    pub(crate) fn start_with(
         folder: Arc<tempfile::TempDir>,
         workshop: Arc<dyn Workshop>,
         change: impl FnOnce(&mut ServerConfig),
@@ -72,11 +72,11 @@ impl Running {
         Self { address, folder, stop: Some(stop), thread: Some(thread) }
     }
 
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.address.port()
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 }
@@ -96,7 +96,7 @@ impl Drop for Running {
 }
 
 /// The engine with every node.
-pub fn workshop(base: &Path) -> Arc<dyn Workshop> {
+pub(crate) fn workshop(base: &Path) -> Arc<dyn Workshop> {
     let mut registry = Registry::new();
     let kernels = Kernels::new(Threads::new(2).expect("threads"), Pool::new()).expect("kernels");
     let environment = Environment {
@@ -113,7 +113,7 @@ pub fn workshop(base: &Path) -> Arc<dyn Workshop> {
 }
 
 /// The few files of a front end that the recorded exchanges ask for.
-pub fn front_end(folder: &Path) -> std::path::PathBuf {
+pub(crate) fn front_end(folder: &Path) -> std::path::PathBuf {
     let front_end = folder.join("front-end");
     for (path, content) in [
         ("index.html", "<!doctype html><title>front end</title>"),

@@ -32,7 +32,7 @@ const KEPT: [&str; 15] = [
     "allow",
 ];
 
-pub struct Session {
+pub(crate) struct Session {
     to: SocketAddr,
     names: Names,
     sockets: HashMap<String, Socket>,
@@ -50,12 +50,12 @@ struct Inbox {
 }
 
 impl Session {
-    pub fn new(to: SocketAddr) -> Self {
+    pub(crate) fn new(to: SocketAddr) -> Self {
         Self { to, names: Names::default(), sockets: HashMap::new() }
     }
 
     /// Does a step; what it gave, in the recording's form.
-    pub fn run(&mut self, step: &Json) -> Json {
+    pub(crate) fn run(&mut self, step: &Json) -> Json {
         match step["op"].as_str().expect("an op") {
             "http" => self.http(step),
             "ws_connect" => self.connect(step),
@@ -385,7 +385,7 @@ fn collapsed(frames: Vec<Json>, kinds: &[Json]) -> Vec<Json> {
             if !seen.iter().any(|(k, _)| *k == kind) {
                 seen.push((kind, blanked(&frame)));
             }
-            next = rest.next_if(&runs);
+            next = rest.next_if(runs);
         }
         seen.sort_by(|a, b| a.0.cmp(&b.0));
         let names: Vec<&str> = seen.iter().map(|(k, _)| k.as_str()).collect();
