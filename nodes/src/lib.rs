@@ -18,6 +18,7 @@ mod latent;
 mod loaders;
 mod mask;
 pub mod pixels;
+mod preview_any;
 mod sampling;
 mod vae;
 pub mod values;
@@ -40,5 +41,6 @@ pub fn register(registry: &mut Registry, environment: &Environment) -> Result<()
     conditioning::register(registry)?;
     vae::register(registry)?;
     sampling::register(registry)?;
+    registry.add(preview_any::PreviewAny)?;
     latent::register(registry, folders)
 }

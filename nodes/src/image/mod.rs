@@ -1,6 +1,7 @@
 //! Nodes for images.
 
 mod batch;
+mod blur;
 mod compose;
 mod load;
 mod pad;
@@ -25,6 +26,7 @@ pub(crate) fn register(registry: &mut Registry, folders: &Arc<Folders>) -> Resul
     registry.add(scale::ImageScaleToTotalPixels)?;
     registry.add(compose::ImageInvert)?;
     registry.add(compose::EmptyImage)?;
+    registry.add(blur::ImageBlur)?;
     registry.add(batch::ImageBatch)?;
     registry.add(batch::ImageFromBatch)?;
     registry.add(batch::RepeatImageBatch)?;

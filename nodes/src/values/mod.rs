@@ -9,6 +9,7 @@ mod image;
 mod latent;
 mod mask;
 pub(crate) mod model;
+mod sampler;
 mod vae;
 
 pub use clip::{Clip, LoadedClip};
@@ -17,6 +18,7 @@ pub use image::{Image, ImageShape};
 pub use latent::{Latent, LatentShape};
 pub use mask::{Mask, MaskShape};
 pub use model::{LoadedDenoiser, Model};
+pub use sampler::ChosenSampler;
 pub use vae::{LoadedVae, Vae};
 
 use candle_core::{DType, Device, Tensor};
