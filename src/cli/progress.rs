@@ -111,7 +111,7 @@ impl EventSink for Bars {
             EventKind::Text { node, text } => {
                 self.line(&format!("{}: {text}", self.title(&node.display, &node.class)));
             }
-            EventKind::NodeBlocked { node, message } => {
+            EventKind::NodeBlocked { node, message, .. } => {
                 self.line(&format!("{} was blocked: {message}", self.title(&node.display, &node.class)));
             }
             EventKind::Succeeded | EventKind::Failed { .. } | EventKind::Interrupted { .. } => {

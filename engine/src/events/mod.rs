@@ -134,6 +134,9 @@ pub enum EventKind {
         node: Arc<NodeRef>,
         /// The message.
         message: Arc<str>,
+        /// What has run until now.
+        #[serde(serialize_with = "ids_as_text")]
+        executed: Vec<NodeId>,
     },
     /// A value died: its last consumer has run and no cache holds it.
     ValueDropped {

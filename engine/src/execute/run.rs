@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value as Json};
@@ -338,7 +339,14 @@ impl<'e> Run<'e> {
             }
             Work::Async => {
                 let task = invoke::run_async(class.node, context, calls);
-                let task = async move { Reply { ix, said: Said::Done(task.await) } };
+                let mut task = Box::pin(async move { Reply { ix, said: Said::Done(task.await) } });
+                // The node gets to where it first waits before any other begins: what it says on the way comes
+                // before them. The task that takes it over polls it again, so this waker is never needed.
+                let mut first = std::task::Context::from_waker(std::task::Waker::noop());
+                if let Poll::Ready(reply) = task.as_mut().poll(&mut first) {
+                    self.waiting.insert(ix, self.tasks.spawn(std::future::ready(reply)));
+                    return Ok(());
+                }
                 self.waiting.insert(ix, self.tasks.spawn(task));
                 Ok(())
             }
@@ -400,7 +408,11 @@ impl<'e> Run<'e> {
             match given {
                 Given::Blocked(why) => {
                     if let Some(message) = why {
-                        self.emit(EventKind::NodeBlocked { node: self.node_ref(ix), message });
+                        self.emit(EventKind::NodeBlocked {
+                            node: self.node_ref(ix),
+                            message,
+                            executed: self.executed.clone(),
+                        });
                     }
                     made.push(Made::Nothing);
                 }

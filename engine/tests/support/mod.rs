@@ -97,7 +97,7 @@ pub(crate) fn lines(events: &[EventKind]) -> Vec<String> {
         EventKind::NodeFinished { node, cached: true, origin, .. } => {
             Some(format!("finish {} from {}", node.id, origin.id))
         }
-        EventKind::NodeBlocked { node, message } => Some(format!("blocked {}: {message}", node.id)),
+        EventKind::NodeBlocked { node, message, .. } => Some(format!("blocked {}: {message}", node.id)),
         EventKind::ValueDropped { node, slot, .. } => Some(format!("drop {}.{slot}", node.id)),
         EventKind::Failed { error } => Some(format!("failed {}: {}", error.node.id, error.message)),
         EventKind::Interrupted { node, .. } => {

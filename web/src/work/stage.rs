@@ -167,8 +167,13 @@ impl Stage {
     }
 
     fn error_data(&self, error: &JobError) -> Json {
-        let inputs: serde_json::Map<String, Json> =
-            error.inputs.iter().map(|(name, value)| (name.clone(), listed(value))).collect();
+        // A cycle is no node's own failure; ComfyUI gives a list here, and an empty one.
+        let inputs = match error.kind {
+            "cycle" => json!([]),
+            _ => {
+                Json::Object(error.inputs.iter().map(|(name, value)| (name.clone(), listed(value))).collect())
+            }
+        };
         let place = format!("{} #{}: {}", error.node.class, error.node.id, error.message);
         json!({
             "prompt_id": &*self.job,
@@ -234,9 +239,10 @@ impl EventSink for Stage {
                 state.progress.finish(&node);
                 self.show_progress(state);
             }
-            EventKind::NodeBlocked { node, message } => {
+            EventKind::NodeBlocked { node, message, executed } => {
+                let executed: Vec<&str> = executed.iter().map(|id| id.as_str()).collect();
                 let data = json!({
-                    "prompt_id": job, "node_id": node.id.as_str(), "node_type": &*node.class, "executed": [],
+                    "prompt_id": job, "node_id": node.id.as_str(), "node_type": &*node.class, "executed": executed,
                     "exception_message": format!("Execution Blocked: {message}"),
                     "exception_type": "ExecutionBlocked", "traceback": [], "current_inputs": [], "current_outputs": [],
                 });

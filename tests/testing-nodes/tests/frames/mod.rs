@@ -36,7 +36,7 @@ pub(crate) fn of_events(events: &[Event]) -> Vec<Json> {
                 })
             })
         }
-        EventKind::NodeBlocked { node, message } => Some(json!({
+        EventKind::NodeBlocked { node, message, .. } => Some(json!({
             "type": "execution_error",
             "node_id": node.real.as_str(),
             "node_type": &*node.class,
