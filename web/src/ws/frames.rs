@@ -48,15 +48,15 @@ pub(crate) fn preview_with_metadata(
         PreviewFormat::Jpeg => "image/jpeg",
         PreviewFormat::Png => "image/png",
     };
-    let metadata = json!({
+    // Written with the same blanks as ComfyUI's: the length of the header is the same too.
+    let metadata = ebb_nodes::pixels::png::ascii_json(&json!({
         "node_id": node.id.as_str(),
         "prompt_id": job,
         "display_node_id": node.display.as_str(),
         "parent_node_id": node.parent.as_ref().map(|p| p.as_str()),
         "real_node_id": node.real.as_str(),
         "image_type": mime,
-    })
-    .to_string();
+    }));
     let length = u32::try_from(metadata.len()).unwrap_or(u32::MAX);
     Bytes::from([&4u32.to_be_bytes()[..], &length.to_be_bytes(), metadata.as_bytes(), picture].concat())
 }
