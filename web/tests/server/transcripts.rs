@@ -62,6 +62,14 @@ const ON_PURPOSE: &[(&str, &str, &str)] = &[
     ("cors_enabled", "headers/access-control-allow-credentials: missing", "No credentials for everybody"),
 ];
 
+/// As [`ON_PURPOSE`], but whether it is seen depends on how fast the machine is: the recorded interrupt came while
+/// node 2 blurred, was noticed when that was over and so names node 3. Ebb stops the node that it meets.
+const BY_SPEED: &[(&str, &str, &str)] = &[(
+    "queue_management",
+    "expected [\"execution_interrupted:\\\"3\\\"\"]\n      got      [\"execution_interrupted:\\\"",
+    "an interrupt stops the node that runs",
+)];
+
 fn transcript(name: &str) -> Json {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join(format!("../tests/conformance/transcripts/{name}.json"));
@@ -76,7 +84,8 @@ fn replay(server: &Running, names: &[&str]) {
         let found = replay_one(server, name);
         let listed: Vec<&(&str, &str, &str)> = ON_PURPOSE.iter().filter(|(n, _, _)| n == name).collect();
         for difference in &found.hard {
-            if !listed.iter().any(|(_, piece, _)| difference.contains(piece)) {
+            let by_speed = BY_SPEED.iter().filter(|(n, _, _)| n == name);
+            if !listed.iter().copied().chain(by_speed).any(|(_, piece, _)| difference.contains(piece)) {
                 failures.push(format!("{name}: {difference}"));
             }
         }
