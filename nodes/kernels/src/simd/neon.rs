@@ -26,6 +26,7 @@ macro_rules! ops {
     ($(fn $name:ident($($arg:ident: $ty:ty),*) -> $ret:ty { $body:expr })*) => { $(
         #[inline(always)]
         fn $name(self, $($arg: $ty),*) -> $ret {
+            // Some of these intrinsics are safe functions, others are not; one macro makes both.
             #[allow(unused_unsafe)]
             // SAFETY: NEON is always there.
             unsafe { $body }
