@@ -25,7 +25,7 @@ pub mod values;
 
 use ebb_engine::registry::{DuplicateClass, Registry};
 
-pub use compute::Compute;
+pub use compute::{Compute, Room};
 pub use environment::Environment;
 pub use folders::Folders;
 

@@ -84,7 +84,7 @@ pub(super) fn engine(
         Some(CacheChoice::Last) => CachePolicy::LastRun,
         None => cache,
     };
-    let config = EngineConfig { cache, ..EngineConfig::default() };
+    let config = EngineConfig { cache, savings: options.savings.0, ..EngineConfig::default() };
     Ok(Arc::new(Engine::new(Arc::new(registry), residency, config)))
 }
 

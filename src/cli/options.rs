@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use ebb_engine::node::Savings;
 
 use super::memory::MemoryLimit;
 
@@ -43,12 +44,39 @@ pub(super) struct EngineOptions {
     /// machine's (`75%`), `auto`, or `none`
     #[arg(long, value_name = "BYTES|PERCENT|auto|none", default_value = "auto")]
     pub(super) memory: MemoryLimit,
+    /// How steps may be made to fit where --memory is too small for them: `none`, or some of `tiles` (the VAE, seams
+    /// blended), `slices` (one sample after the other) and `stream` (weights read from the file as they are used)
+    #[arg(long, value_name = "LIST|none", default_value = "tiles,slices,stream")]
+    pub(super) savings: SavingsChoice,
     /// Threads that compute [default: one a core]
     #[arg(long, value_name = "N")]
     pub(super) threads: Option<std::num::NonZeroUsize>,
     /// What matrix products compute in
     #[arg(long, value_enum, default_value_t = PrecisionChoice::F32)]
     pub(super) precision: PrecisionChoice,
+}
+
+/// Which savings a plan may choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SavingsChoice(pub(super) Savings);
+
+impl std::str::FromStr for SavingsChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut savings = Savings::NONE;
+        if text != "none" {
+            for name in text.split(',') {
+                match name.trim() {
+                    "tiles" => savings.tiles = true,
+                    "slices" => savings.slices = true,
+                    "stream" => savings.stream = true,
+                    other => return Err(format!("`{other}` is none of tiles, slices, stream")),
+                }
+            }
+        }
+        Ok(Self(savings))
+    }
 }
 
 /// What matrix products compute in.

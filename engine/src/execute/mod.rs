@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use crate::cache::{Cache, CachePolicy, Holdings};
 use crate::events::{EventSink, JobError};
 use crate::graph::Graph;
-use crate::node::{Cancel, NodeRef, RunInfo};
+use crate::node::{Cancel, NodeRef, RunInfo, Savings};
 use crate::plan::{Plan, Prepared, Room};
 use crate::registry::Registry;
 use crate::residency::Residency;
@@ -39,11 +39,18 @@ pub struct EngineConfig {
     pub max_depth: u32,
     /// How many nodes a job may have, those of expansions included.
     pub max_nodes: usize,
+    /// How nodes may be made to fit a budget that is too small for their plain way.
+    pub savings: Savings,
 }
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        Self { cache: CachePolicy::default(), max_depth: 1_000, max_nodes: 1_000_000 }
+        Self {
+            cache: CachePolicy::default(),
+            max_depth: 1_000,
+            max_nodes: 1_000_000,
+            savings: Savings::default(),
+        }
     }
 }
 
@@ -162,7 +169,12 @@ impl Engine {
 
     /// What the residency manager does with weights that nobody uses.
     fn room(&self) -> Room {
-        Room { keeps_unused: self.residency.keeps_unused(), budget: self.residency.budget() }
+        Room {
+            keeps_unused: self.residency.keeps_unused(),
+            budget: self.residency.budget(),
+            savings: self.config.savings,
+            residents: self.residency.residents().into_iter().map(|r| (r.key, r.bytes)).collect(),
+        }
     }
 
     /// Forgets every cached output.

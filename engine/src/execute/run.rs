@@ -120,6 +120,12 @@ impl<'e> Run<'e> {
 
     async fn walk(&mut self) -> Result<(), Stop> {
         self.open();
+        if let Some((node, refusal)) = &self.board.prepared.plan.refusal {
+            let steps = &self.board.prepared.plan.steps;
+            if let Some(step) = steps.iter().find(|step| step.node == *node) {
+                return Err(Stop::Failed(step.ix, NodeError::memory(refusal.to_string())));
+            }
+        }
         let mut slice = Instant::now();
         loop {
             if self.info.cancel.is_cancelled() {
@@ -314,7 +320,8 @@ impl<'e> Run<'e> {
         let node = self.board.graph.node(ix);
         let wants = node.class.schema.hidden.iter().any(|(_, hidden)| *hidden == Hidden::DynPrompt);
         let dynamic = wants.then(|| self.dynamic.workflow(&self.board.graph));
-        Context::new(self.info.clone(), self.node_ref(ix), dynamic)
+        let savings = self.board.prepared.savings_of(ix);
+        Context::new(self.info.clone(), self.node_ref(ix), dynamic).with_savings(savings)
     }
 
     fn execute(&mut self, ix: NodeIx) -> Result<(), Stop> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::{Cancel, NodeError};
+use super::{Cancel, NodeError, Saving};
 use crate::events::{Event, EventKind, EventSink, Preview};
 use crate::residency::{Component, ComponentSpec, Lease, LoadProgress, Reservation, Residency};
 use crate::workflow::{NodeId, Workflow};
@@ -71,12 +71,24 @@ pub struct Context {
     node: Arc<NodeRef>,
     /// The workflow with the nodes that expansions added, where the node asked for it.
     dyn_prompt: Option<Arc<Workflow>>,
+    savings: Arc<[Saving]>,
 }
 
 impl Context {
     /// A context of a node in a run.
     pub fn new(run: Arc<RunInfo>, node: Arc<NodeRef>, dyn_prompt: Option<Arc<Workflow>>) -> Self {
-        Self { run, node, dyn_prompt }
+        Self { run, node, dyn_prompt, savings: Arc::default() }
+    }
+
+    /// Sets how the node is to need less memory.
+    pub fn with_savings(self, savings: Arc<[Saving]>) -> Self {
+        Self { savings, ..self }
+    }
+
+    /// How the node is to need less memory: the way of its forecast that the plan chose, or nothing where the plain
+    /// one fits.
+    pub fn savings(&self) -> &[Saving] {
+        &self.savings
     }
 
     /// The node.

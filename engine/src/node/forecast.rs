@@ -11,6 +11,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use serde_json::Value as Json;
 
+use super::Way;
 use crate::residency::ComponentSpec;
 use crate::value::Payload;
 
@@ -124,6 +125,8 @@ pub struct Forecast {
     pub uses: Vec<ComponentSpec>,
     /// Bytes of scratch (activations) at their peak, outputs not counted.
     pub scratch: u64,
+    /// How it could be done in less memory, the least costly way first.
+    pub ways: Vec<Way>,
 }
 
 impl Forecast {
@@ -140,6 +143,12 @@ impl Forecast {
     /// Adds weights that it holds while it runs.
     pub fn using(mut self, component: ComponentSpec) -> Self {
         self.uses.push(component);
+        self
+    }
+
+    /// Offers ways to need less memory, the least costly first.
+    pub fn or(mut self, ways: impl IntoIterator<Item = Way>) -> Self {
+        self.ways.extend(ways);
         self
     }
 

@@ -28,6 +28,7 @@ mod error;
 mod forecast;
 mod inputs;
 mod outcome;
+mod saving;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -38,6 +39,7 @@ pub use error::{ErrorKind, NodeError};
 pub use forecast::{Forecast, Sketch, Sketches};
 pub use inputs::Inputs;
 pub use outcome::{Expansion, Outcome, Outputs};
+pub use saving::{Saving, Savings, Way};
 
 use crate::schema::Schema;
 

@@ -6,6 +6,7 @@
 //! while a job runs; the executor then has the new part planned the same way.
 
 mod discover;
+mod fit;
 mod forecast;
 mod order;
 mod prepare;
@@ -18,14 +19,15 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::graph::NodeIx;
-use crate::node::NodeRef;
+use crate::node::{NodeRef, Saving};
 use crate::residency::ComponentSpec;
 
+pub use fit::Refusal;
 pub(crate) use prepare::{Prepared, Room};
 pub use render::bytes as show_bytes;
 
 /// What runs, in which order.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Plan {
     /// The steps in the order in which they run.
     pub steps: Vec<Step>,
@@ -39,6 +41,10 @@ pub struct Plan {
     pub predicted_peak: u64,
     /// Nodes that already say that they will not be able to run, and why.
     pub doubts: Vec<Doubt>,
+    /// What is done differently so that it fits the budget.
+    pub decisions: Vec<Decision>,
+    /// It does not fit the budget in any way that is allowed: the node that is too large, and why.
+    pub refusal: Option<(Arc<NodeRef>, Refusal)>,
 }
 
 /// One node that runs.
@@ -55,8 +61,12 @@ pub struct Step {
     pub equal: Vec<Arc<NodeRef>>,
     /// Weights that are loaded for it.
     pub loads: Vec<ComponentSpec>,
+    /// Weights that make way for it and are loaded again for a later step.
+    pub evicts: Vec<ComponentSpec>,
     /// Weights that no later step needs.
     pub unloads: Vec<ComponentSpec>,
+    /// How it is done in less memory than the plain way takes.
+    pub savings: Vec<Saving>,
     /// Bytes of scratch while it runs.
     pub scratch: u64,
     /// Values that no later step reads.
@@ -65,6 +75,19 @@ pub struct Step {
     pub held_during: u64,
     /// Bytes held once it has run and what dies is gone.
     pub held_after: u64,
+}
+
+/// A step that is done in less memory than the plain way takes.
+#[derive(Clone, Debug, Serialize)]
+pub struct Decision {
+    /// The node.
+    pub node: Arc<NodeRef>,
+    /// What is done differently.
+    pub savings: Vec<Saving>,
+    /// Bytes that the step would take in the plain way, with nothing else in memory.
+    pub before: u64,
+    /// Bytes that it takes so.
+    pub after: u64,
 }
 
 /// A value at its end.

@@ -10,7 +10,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
 use super::problem::Problem;
-use super::simulate::simulate;
+use super::simulate::{Idle, simulate};
 
 /// Among equally good steps, how many are looked at for one that keeps the same model in use.
 const LOOK: usize = 16;
@@ -23,7 +23,7 @@ pub(super) fn order(problem: &Problem) -> Vec<u32> {
     }
     let candidates = [stable, greedy(problem), depth_first(problem)];
     let scored = candidates.into_iter().enumerate().map(|(place, order)| {
-        let peak = simulate(problem, &order, false).peak;
+        let peak = simulate(problem, &order, Idle::Goes).peak;
         ((peak, changes(problem, &order), place), order)
     });
     scored.min_by_key(|(score, _)| *score).map(|(_, order)| order).unwrap_or_default()

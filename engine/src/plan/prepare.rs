@@ -4,14 +4,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::discover::{Canon, discover, producers_first};
+use super::fit::{Change, TooLarge, fit};
 use super::forecast::Forecasts;
 use super::order::order;
 use super::problem::{Problem, Setting};
-use super::simulate::{Trace, simulate};
-use super::{Doubt, Dying, Plan, Step};
+use super::simulate::{Idle, Trace, simulate};
+use super::{Decision, Doubt, Dying, Plan, Refusal, Step};
 use crate::cache::{Known, Signature, Signer};
 use crate::graph::{Graph, NodeIx};
-use crate::node::{NodeRef, Sketch};
+use crate::node::{NodeRef, Saving, Savings, Sketch};
+use crate::residency::ComponentKey;
 
 /// A plan and what it was made from: the executor goes on with it as the graph grows.
 pub(crate) struct Prepared {
@@ -23,6 +25,8 @@ pub(crate) struct Prepared {
     pub(crate) keeps: bool,
     /// What happens to weights that nobody uses any more.
     pub(crate) room: Room,
+    /// How nodes are to need less memory, where they are.
+    savings: HashMap<NodeIx, Arc<[Saving]>>,
 }
 
 /// What the cache knows of a signature.
@@ -81,9 +85,26 @@ impl Prepared {
             forecasts.ask(graph, ix, &of);
         }
 
-        let problem = Problem::new(&Setting { graph, canon: &of, forecasts: &forecasts, keeps }, &nodes);
+        let mut problem = Problem::new(&Setting { graph, canon: &of, forecasts: &forecasts, keeps }, &nodes);
         let tasks = order(&problem);
+        let (changes, too_large) = room.fit(&mut problem, &tasks);
         let trace = room.trace(&problem, &tasks);
+        let ref_of_task = |task: u32| graph.node(problem.tasks[task as usize].node).info.clone();
+        let savings: HashMap<NodeIx, Arc<[Saving]>> = changes
+            .iter()
+            .map(|change| (problem.tasks[change.task as usize].node, change.savings.as_slice().into()))
+            .collect();
+        let decisions = changes.iter().map(|change| Decision {
+            node: ref_of_task(change.task),
+            savings: change.savings.clone(),
+            before: change.before,
+            after: change.after,
+        });
+        let decisions = decisions.collect();
+        let refusal = too_large.map(|large| {
+            let budget = room.budget.unwrap_or(u64::MAX);
+            (ref_of_task(large.task), Refusal::new(large.least, budget, large.would_help.as_deref()))
+        });
         let steps = tasks.iter().zip(&trace.moments).map(|(task, moment)| {
             let task = &problem.tasks[*task as usize];
             let node = graph.node(task.node);
@@ -97,6 +118,8 @@ impl Prepared {
                 title: submitted.and_then(|node| node.title()).map(str::to_owned),
                 equal: equal.get(&task.node).map(|nodes| infos(nodes)).unwrap_or_default(),
                 loads: specs(&moment.loads),
+                evicts: specs(&moment.evicts),
+                savings: savings.get(&task.node).map(|savings| savings.to_vec()).unwrap_or_default(),
                 unloads: specs(&moment.unloads),
                 scratch: task.scratch,
                 dies: moment.dies.iter().map(|value| dying(graph, &problem, *value)).collect(),
@@ -111,10 +134,17 @@ impl Prepared {
             cached: graph.submitted().filter(|ix| leaf(*ix)).map(info).collect(),
             deferred: deferred.into_iter().map(info).collect(),
             held_before: trace.before,
-            predicted_peak: trace.peak,
+            predicted_peak: room.with_idle(trace.peak, &problem),
             doubts: doubts(graph, &forecasts),
+            decisions,
+            refusal,
         };
-        Self { plan, signer, canon, forecasts, keeps, room }
+        Self { plan, signer, canon, forecasts, keeps, room, savings }
+    }
+
+    /// How a node is to need less memory.
+    pub(crate) fn savings_of(&self, ix: NodeIx) -> Arc<[Saving]> {
+        self.savings.get(&ix).cloned().unwrap_or_default()
     }
 
     /// Takes in the nodes of an expansion: signs them, and finds out which are the same work as
@@ -132,39 +162,60 @@ impl Prepared {
     /// Plans nodes that have become part of the work: those of an expansion, or what a lazy input
     /// asked for. Gives their order and the peak on top of what is held.
     pub(crate) fn revise(&mut self, graph: &Graph, nodes: &[NodeIx]) -> (Vec<NodeIx>, u64) {
-        let Self { canon, forecasts, keeps, room, .. } = self;
+        let Self { canon, forecasts, keeps, room, savings, .. } = self;
         let of = |ix| canon.of(ix);
         let unknown = producers_first(graph, nodes, of, |ix| forecasts.of(ix).is_some());
         for ix in unknown {
             forecasts.ask(graph, ix, &of);
         }
-        let problem = Problem::new(&Setting { graph, canon: &of, forecasts, keeps: *keeps }, nodes);
+        let mut problem = Problem::new(&Setting { graph, canon: &of, forecasts, keeps: *keeps }, nodes);
         let tasks = order(&problem);
+        // What fits in no way is refused when the node asks for it: by then, more may have been given back.
+        let (changes, _) = room.fit(&mut problem, &tasks);
+        savings.extend(changes.into_iter().map(|c| (problem.tasks[c.task as usize].node, c.savings.into())));
         let Trace { before, peak, .. } = room.trace(&problem, &tasks);
         (tasks.iter().map(|task| problem.tasks[*task as usize].node).collect(), peak - before)
     }
 }
 
 /// What happens to weights that nobody uses any more.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Room {
     /// They stay until something needs their place.
     pub(crate) keeps_unused: bool,
     /// Bytes that may be held at once.
     pub(crate) budget: Option<u64>,
+    /// Which savings may be chosen where a budget is too small.
+    pub(crate) savings: Savings,
+    /// Weights that are in memory before the run, and their bytes.
+    pub(crate) residents: Vec<(ComponentKey, u64)>,
 }
 
 impl Room {
-    /// What an order does to memory. Unused weights that stay give way at the budget, so they never
-    /// raise the peak above it.
-    fn trace(self, problem: &Problem, order: &[u32]) -> Trace {
-        let least = simulate(problem, order, false);
-        if !self.keeps_unused {
-            return least;
+    /// What an order does to memory. Unused weights that stay give way at the budget.
+    fn trace(&self, problem: &Problem, order: &[u32]) -> Trace {
+        let idle = match self.budget {
+            Some(budget) => Idle::Yields { budget },
+            None if self.keeps_unused => Idle::Stays,
+            None => Idle::Goes,
+        };
+        simulate(problem, order, idle)
+    }
+
+    /// Has steps that the budget is too small for done in other ways.
+    fn fit(&self, problem: &mut Problem, order: &[u32]) -> (Vec<Change>, Option<TooLarge>) {
+        match self.budget {
+            Some(budget) => fit(problem, order, budget, self.savings),
+            None => (Vec::new(), None),
         }
-        let most = simulate(problem, order, true);
-        let cap = self.budget.map_or(u64::MAX, |budget| budget.max(least.peak));
-        if most.peak <= cap { most } else { Trace { peak: cap, ..least } }
+    }
+
+    /// A peak with the weights of earlier runs that this one does not use: they stay while there is room.
+    fn with_idle(&self, peak: u64, problem: &Problem) -> u64 {
+        let used = |key: &ComponentKey| problem.weights.iter().any(|spec| spec.key == *key);
+        let idle: u64 = self.residents.iter().filter(|(key, _)| !used(key)).map(|(_, bytes)| bytes).sum();
+        let cap = self.budget.map_or(u64::MAX, |budget| budget.max(peak));
+        peak.saturating_add(idle).min(cap)
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::forecast::Forecasts;
 use crate::graph::{Graph, NodeIx};
-use crate::node::Sketch;
+use crate::node::{Sketch, Way};
 use crate::residency::{ComponentKey, ComponentSpec};
 
 /// A node that is to run.
@@ -23,9 +23,18 @@ pub(super) struct Task {
     /// Weights that it holds while it runs.
     pub(super) holds: Vec<u32>,
     pub(super) scratch: u64,
+    /// How it could be done in less memory.
+    pub(super) ways: Vec<TaskWay>,
     /// How soon it should run among what is ready: 0 for output and asynchronous nodes, 1 and 2
     /// for those that lead to an output in one or two steps, 3 for the rest.
     pub(super) level: u8,
+}
+
+/// A way of a task, its weights by number.
+#[derive(Debug)]
+pub(super) struct TaskWay {
+    pub(super) way: Way,
+    pub(super) holds: Vec<u32>,
 }
 
 /// An output slot's content. Slots that hold the same sketch are the same value.
@@ -78,15 +87,21 @@ impl Problem {
                 id
             });
             let makes = makes.collect();
-            let holds = forecast.into_iter().flat_map(|f| &f.uses).map(|spec| {
-                *weights.entry(spec.key.clone()).or_insert_with(|| {
-                    problem.weights.push(spec.clone());
-                    problem.weights.len() as u32 - 1
-                })
-            });
-            let mut holds: Vec<u32> = holds.collect();
-            holds.sort_unstable();
-            holds.dedup();
+            let mut numbered = |uses: &[ComponentSpec]| {
+                let holds = uses.iter().map(|spec| {
+                    *weights.entry(spec.key.clone()).or_insert_with(|| {
+                        problem.weights.push(spec.clone());
+                        problem.weights.len() as u32 - 1
+                    })
+                });
+                let mut holds: Vec<u32> = holds.collect();
+                holds.sort_unstable();
+                holds.dedup();
+                holds
+            };
+            let holds = forecast.map(|f| numbered(&f.uses)).unwrap_or_default();
+            let ways = forecast.into_iter().flat_map(|f| &f.ways);
+            let ways = ways.map(|way| TaskWay { holds: numbered(&way.uses), way: way.clone() }).collect();
             let first = node.class.schema.output_node || node.class.schema.work == crate::schema::Work::Async;
             problem.tasks.push(Task {
                 node: ix,
@@ -96,6 +111,7 @@ impl Problem {
                 makes,
                 holds,
                 scratch: forecast.map_or(0, |f| f.scratch),
+                ways,
                 level: if first { 0 } else { 3 },
             });
         }

@@ -40,6 +40,20 @@ impl Plan {
         for doubt in &self.doubts {
             let _ = writeln!(out, "      will fail: {}: {}", name(&doubt.node), doubt.message);
         }
+        for decision in &self.decisions {
+            let ways: Vec<String> = decision.savings.iter().map(ToString::to_string).collect();
+            let _ = writeln!(
+                out,
+                "      to fit the budget: {}: {}: {} instead of {}",
+                name(&decision.node),
+                ways.join("; "),
+                bytes(decision.after),
+                bytes(decision.before)
+            );
+        }
+        if let Some((node, refusal)) = &self.refusal {
+            let _ = writeln!(out, "      will be refused: {}: {refusal}", name(node));
+        }
         let _ = writeln!(out, "predicted peak {}", bytes(self.predicted_peak));
         out
     }
@@ -47,6 +61,12 @@ impl Plan {
     fn details(&self, out: &mut String, step: &Step) {
         for load in &step.loads {
             let _ = writeln!(out, "        loads {} ({})", load.label, bytes(load.bytes));
+        }
+        for evicted in &step.evicts {
+            let _ = writeln!(out, "        makes room: {} will be loaded again", evicted.label);
+        }
+        for saving in &step.savings {
+            let _ = writeln!(out, "        saves memory: {saving}");
         }
         if step.scratch > 0 {
             let _ = writeln!(out, "        scratch {}", bytes(step.scratch));

@@ -50,6 +50,7 @@ mod conv;
 mod elementwise;
 mod error;
 mod gemm;
+pub mod heap;
 mod kernels;
 mod linear;
 mod norm;

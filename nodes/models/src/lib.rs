@@ -25,6 +25,7 @@ pub mod lora;
 pub mod ops;
 mod params;
 pub mod source;
+pub mod stream;
 pub mod t5;
 pub mod taesd;
 pub mod text;

@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::HashMap, ops::ControlFlow, rc::Rc, sync::A
 
 use crate::{
     Error, Result,
-    ops::{Activation, Conv, Linear, Norm, Ops, Parts, Table},
+    ops::{Activation, Conv, ConvData, Linear, LinearData, Norm, Ops, Parts, Table},
     source::{Info, Source, Stored, Values, require},
 };
 
@@ -63,6 +63,8 @@ pub struct LoadOptions<'a> {
     pub base: Option<&'a Params>,
     /// Told how far the load is.
     pub progress: Option<&'a mut Progress<'a>>,
+    /// Matrices beyond what fits are not kept but read as they are used.
+    pub stream: Option<Arc<crate::stream::Stream>>,
 }
 
 struct State<'a> {
@@ -260,13 +262,18 @@ impl<'a> Loader<'a> {
             } else {
                 None
             };
+            let output = rows.iter().sum();
+            let stream = self.state.borrow().options.stream.clone();
+            if let Some(stream) = stream
+                && let Some(streamed) = stream.take(weights, first.stored, output * input, bias.as_ref())
+            {
+                let bytes = streamed.bytes();
+                let data = LinearData::Streamed(streamed);
+                return Ok(Prepared::Linear(Arc::new(Linear { input, output, glu, bytes, data })));
+            }
             let parts = self.parts(weights, first.stored)?;
-            Ok(Prepared::Linear(Arc::new(self.ops.pack_linear(
-                parts,
-                bias,
-                [rows.iter().sum(), input],
-                glu,
-            )?)))
+            let packed = self.ops.pack_linear(parts, bias, [output, input], glu)?;
+            Ok(Prepared::Linear(Arc::new(packed)))
         };
         match self.prepared(&tensors, make)? {
             Prepared::Linear(x) => Ok(x),
@@ -365,6 +372,17 @@ impl<'a> Loader<'a> {
         }
         let make = || {
             let bias = tensors.get(1).map(|b| self.vector_of(b, shape[0])).transpose()?;
+            let stream = self.state.borrow().options.stream.clone();
+            if let Some(stream) = stream
+                && let Some(streamed) =
+                    stream.take(&tensors[..1], stored, shape.iter().product(), bias.as_ref())
+            {
+                let [output, input, height, width] = shape;
+                let bytes = streamed.bytes();
+                let data = ConvData::Streamed(streamed);
+                let conv = Conv { input, output, kernel: [height, width], bytes, data };
+                return Ok(Prepared::Conv(Arc::new(conv)));
+            }
             let parts = self.parts(&tensors[..1], stored)?;
             Ok(Prepared::Conv(Arc::new(self.ops.pack_conv(parts, bias, shape)?)))
         };

@@ -107,6 +107,9 @@ pub trait Source: Send + Sync {
     /// Reads a tensor's values, row-major.
     fn read(&self, name: &str) -> Result<Values>;
 
+    /// Has the system read a tensor ahead of its use, where there is one to ask; returns at once.
+    fn read_ahead(&self, _name: &str) {}
+
     /// A number that changes with a tensor's *content history*, where this source alters what another one
     /// stores (a LoRA, a merge). `0` says that the tensor is the base's own, so that whatever was built from it can be shared.
     fn revision(&self, _name: &str) -> u64 {
@@ -140,6 +143,10 @@ impl<S: Source> Source for Prefixed<S> {
         self.inner.read(&format!("{}{name}", self.prefix))
     }
 
+    fn read_ahead(&self, name: &str) {
+        self.inner.read_ahead(&format!("{}{name}", self.prefix));
+    }
+
     fn revision(&self, name: &str) -> u64 {
         self.inner.revision(&format!("{}{name}", self.prefix))
     }
@@ -154,6 +161,9 @@ impl<S: Source + ?Sized> Source for &S {
     }
     fn read(&self, name: &str) -> Result<Values> {
         (**self).read(name)
+    }
+    fn read_ahead(&self, name: &str) {
+        (**self).read_ahead(name);
     }
     fn revision(&self, name: &str) -> u64 {
         (**self).revision(name)
@@ -170,6 +180,9 @@ impl<S: Source + ?Sized> Source for std::sync::Arc<S> {
     fn read(&self, name: &str) -> Result<Values> {
         (**self).read(name)
     }
+    fn read_ahead(&self, name: &str) {
+        (**self).read_ahead(name);
+    }
     fn revision(&self, name: &str) -> u64 {
         (**self).revision(name)
     }
@@ -183,6 +196,12 @@ impl Source for ebb_weights::WeightSource {
     fn info(&self, name: &str) -> Option<Info> {
         let view = self.get(name)?;
         Some(Info { shape: view.shape().to_vec(), stored: stored_as(view.dtype()) })
+    }
+
+    fn read_ahead(&self, name: &str) {
+        if let Some(view) = self.get(name) {
+            view.read_ahead();
+        }
     }
 
     fn read(&self, name: &str) -> Result<Values> {

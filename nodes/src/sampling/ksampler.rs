@@ -72,7 +72,8 @@ fn forecast(inputs: &Sketches) -> Result<Forecast, NodeError> {
     };
     let scratch =
         model.scratch(latent.batch.saturating_mul(2), latent.height, latent.width, TOKENS).unwrap_or(0);
-    Ok(Forecast::output(latent.sketch()?).using(model.spec().clone()).scratch(scratch))
+    let ways = model.ways(latent.batch.saturating_mul(2), latent.height, latent.width, TOKENS);
+    Ok(Forecast::output(latent.sketch()?).using(model.spec().clone()).scratch(scratch).or(ways))
 }
 
 /// Samples a latent.

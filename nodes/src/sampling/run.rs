@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::ops::ControlFlow;
 
 use candle_core::Tensor;
-use ebb_engine::node::{Context, NodeError};
+use ebb_engine::node::{Context, NodeError, Saving};
 use ebb_models::denoiser::{Input, Session};
 use ebb_sampling::guidance::{Conditioning, InputContext, ModelCall, ModelInput, ModelInputs};
 use ebb_sampling::{Observer, SampledModel, Step};
@@ -18,6 +18,8 @@ struct Runner<'a> {
     family: &'static Family,
     denoiser: &'a LoadedDenoiser,
     session: Session,
+    /// One sample at a time, whatever the batch.
+    slices: bool,
 }
 
 /// A model crate's failure inside a sampling run.
@@ -62,7 +64,25 @@ impl ebb_sampling::guidance::Model for Runner<'_> {
             guidance: guidance.as_deref(),
             control: None,
         };
-        network.denoise(&mut self.session, input).map_err(failed)
+        if !self.slices || batch == 1 {
+            return network.denoise(&mut self.session, input).map_err(failed);
+        }
+        let mut predicted = Vec::with_capacity(batch);
+        for sample in 0..batch {
+            let part = |t: &Tensor| t.narrow(0, sample, 1)?.contiguous();
+            let (x, context) = (part(input.x)?, part(input.context)?);
+            let y = input.y.map(part).transpose()?;
+            let single = Input {
+                x: &x,
+                timesteps: &timesteps[..1],
+                context: &context,
+                y: y.as_ref(),
+                guidance: input.guidance.map(|guidance| &guidance[..1]),
+                control: None,
+            };
+            predicted.push(network.denoise(&mut self.session, single).map_err(failed)?);
+        }
+        Ok(Tensor::cat(&predicted, 0)?)
     }
 
     fn inputs(
@@ -132,10 +152,13 @@ pub(super) fn with_model(
         ));
     }
     let loaded = model.load(context)?;
+    let slices = context.savings().contains(&Saving::Slices);
     // Guidance runs both sides in one call where their shapes allow.
-    let scratch = model.scratch(batch * 2, height, width, tokens).unwrap_or(0);
-    let _scratch = context.reserve("sampling", scratch)?;
-    let mut runner = Runner { family: model.family, denoiser: &loaded, session: Session::new() };
+    let together = if slices { 1 } else { batch * 2 };
+    let streams = context.savings().iter().find_map(|saving| model.streaming(saving)).unwrap_or(0);
+    let scratch = model.scratch(together, height, width, tokens).map(|bytes| bytes.saturating_add(streams));
+    let _scratch = model.room(context, "sampling", scratch)?;
+    let mut runner = Runner { family: model.family, denoiser: &loaded, session: Session::new(), slices };
     let follower = Follower { context, family: model.family, failure: RefCell::default() };
     let sampled = SampledModel {
         model: &mut runner,

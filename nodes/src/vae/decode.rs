@@ -1,7 +1,7 @@
 //! `VAEDecode`, `VAEDecodeTiled`.
 
 use candle_core::Tensor;
-use ebb_engine::node::{Context, Forecast, Inputs, Node, NodeError, Outcome, Sketches};
+use ebb_engine::node::{Context, Forecast, Inputs, Node, NodeError, Outcome, Saving, Sketches, Way};
 use ebb_engine::schema::{Input, Schema};
 
 use super::tiles::{self, Tiling};
@@ -70,11 +70,14 @@ impl Node for VAEDecode {
         let latent = inputs.payload::<Latent>("samples")?;
         let vae = inputs.payload::<Vae>("vae")?;
         let shape = check(&vae, &latent)?;
+        if let Some(tiling) = tiles::asked(context, vae.scale()) {
+            return decode_tiled(context, &vae, &latent, tiling);
+        }
         let loaded = vae.load(context)?;
         let mut pictures = Vec::with_capacity(shape.batch);
         // One at a time: a picture takes the same scratch alone and in any batch.
-        let scratch = vae.decode_scratch(1, shape.height, shape.width).unwrap_or(0);
-        let _scratch = context.reserve("VAE decode", scratch)?;
+        let scratch = vae.decode_scratch(1, shape.height, shape.width);
+        let _scratch = vae.room(context, "VAE decode", scratch)?;
         for item in 0..shape.batch {
             context.progress(item as f64, shape.batch as f64)?;
             let one = latent.samples.narrow(0, item, 1).or_node()?;
@@ -84,8 +87,39 @@ impl Node for VAEDecode {
     }
 
     fn forecast(&self, inputs: &Sketches) -> Result<Forecast, NodeError> {
-        forecast(inputs, |vae, latent| vae.decode_scratch(1, latent.height, latent.width))
+        let plain = forecast(inputs, |vae, latent| vae.decode_scratch(1, latent.height, latent.width))?;
+        let (Some(vae), Some(latent)) = (inputs.what::<Vae>("vae"), inputs.what::<LatentShape>("samples"))
+        else {
+            return Ok(plain);
+        };
+        let scale = vae.scale();
+        let ways = tiles::savings(latent.height * scale, latent.width * scale, scale).filter_map(
+            |(side, tiling)| {
+                let scratch = tiled_scratch(&vae, *latent, tiling)?;
+                Some(Way { savings: vec![Saving::Tiles { side }], uses: vec![vae.spec().clone()], scratch })
+            },
+        );
+        Ok(plain.or(ways))
     }
+}
+
+/// Bytes of scratch of a decoding in tiles.
+fn tiled_scratch(vae: &Vae, latent: LatentShape, tiling: Tiling) -> Option<u64> {
+    let longest = (tiling.tile * 2).min(latent.height.max(latent.width));
+    let tile = vae.decode_scratch(1, (tiling.tile / 2).max(1), longest)?;
+    let plane = latent.height * latent.width * vae.scale().pow(2);
+    Some(tile.saturating_add(tiles::blending(3 * latent.batch, plane)))
+}
+
+fn decode_tiled(context: &Context, vae: &Vae, latent: &Latent, tiling: Tiling) -> Result<Outcome, NodeError> {
+    let scratch = tiled_scratch(vae, check(vae, latent)?, tiling);
+    let loaded = vae.load(context)?;
+    let _scratch = vae.room(context, "VAE decode (tiled)", scratch)?;
+    let pixels = tiles::three_ways(&latent.samples, tiling, (vae.scale(), 1), 3, |tile, done, total| {
+        context.progress(done as f64, total as f64)?;
+        decode(&loaded, &vae.spec().label, tile)
+    })?;
+    Ok(Outcome::payload(to_picture(&pixels)?))
 }
 
 /// A latent's picture, tile by tile: less scratch, a little more time.
@@ -115,27 +149,14 @@ impl Node for VAEDecodeTiled {
     fn execute(&self, context: &Context, inputs: &Inputs) -> Result<Outcome, NodeError> {
         let latent = inputs.payload::<Latent>("samples")?;
         let vae = inputs.payload::<Vae>("vae")?;
-        let shape = check(&vae, &latent)?;
-        let scale = vae.scale();
-        let tiling = tiling(inputs.size("tile_size")?, inputs.size("overlap")?, scale);
-        let loaded = vae.load(context)?;
-        let longest = (tiling.tile * 2).min(shape.height.max(shape.width));
-        let scratch = vae.decode_scratch(1, (tiling.tile / 2).max(1), longest).unwrap_or(0);
-        let _scratch = context.reserve("VAE decode (tiled)", scratch)?;
-        let pixels = tiles::three_ways(&latent.samples, tiling, (scale, 1), 3, |tile, done, total| {
-            context.progress(done as f64, total as f64)?;
-            decode(&loaded, &vae.spec().label, tile)
-        })?;
-        Ok(Outcome::payload(to_picture(&pixels)?))
+        check(&vae, &latent)?;
+        let tiling = tiling(inputs.size("tile_size")?, inputs.size("overlap")?, vae.scale());
+        decode_tiled(context, &vae, &latent, tiling)
     }
 
     fn forecast(&self, inputs: &Sketches) -> Result<Forecast, NodeError> {
         let size = |name| inputs.uint(name).map(|n| n as usize);
         let (tile, overlap) = (size("tile_size").unwrap_or(512), size("overlap").unwrap_or(64));
-        forecast(inputs, |vae, latent| {
-            let tiling = tiling(tile, overlap, vae.scale());
-            let longest = (tiling.tile * 2).min(latent.height.max(latent.width));
-            vae.decode_scratch(1, (tiling.tile / 2).max(1), longest)
-        })
+        forecast(inputs, |vae, latent| tiled_scratch(vae, latent, tiling(tile, overlap, vae.scale())))
     }
 }

@@ -1,7 +1,7 @@
 //! `VAEEncode`, `VAEEncodeTiled`.
 
 use candle_core::Tensor;
-use ebb_engine::node::{Context, Forecast, Inputs, Node, NodeError, Outcome, Sketches};
+use ebb_engine::node::{Context, Forecast, Inputs, Node, NodeError, Outcome, Saving, Sketches, Way};
 use ebb_engine::schema::{Input, Schema};
 
 use super::tiles::{self, Tiling};
@@ -36,8 +36,11 @@ pub(super) fn to_pixels(picture: &Tensor, scale: usize) -> Result<Tensor, NodeEr
 pub(super) fn encode(context: &Context, vae: &Vae, picture: &Tensor) -> Result<Tensor, NodeError> {
     let pixels = to_pixels(picture, vae.scale())?;
     let (batch, _, height, width) = pixels.dims4().or_node()?;
+    if let Some(tiling) = tiles::asked(context, 1) {
+        return encode_tiled(context, vae, &pixels, tiling);
+    }
     let loaded = vae.load(context)?;
-    let _scratch = context.reserve("VAE encode", vae.encode_scratch(1, height, width).unwrap_or(0))?;
+    let _scratch = vae.room(context, "VAE encode", vae.encode_scratch(1, height, width))?;
     let mut latents = Vec::with_capacity(batch);
     for item in 0..batch {
         context.progress(item as f64, batch as f64)?;
@@ -45,6 +48,35 @@ pub(super) fn encode(context: &Context, vae: &Vae, picture: &Tensor) -> Result<T
         latents.push(loaded.network().encode(&one).map_err(|e| model_error(&vae.spec().label, e))?);
     }
     Tensor::cat(&latents, 0).or_node()
+}
+
+/// Bytes of scratch of an encoding in tiles; the tiling is in pixels.
+fn tiled_scratch(vae: &Vae, image: ImageShape, tiling: Tiling) -> Option<u64> {
+    let longest = (tiling.tile * 2).min(image.height.max(image.width));
+    let tile = vae.encode_scratch(1, tiling.tile / 2, longest)?;
+    let plane = image.height * image.width / vae.scale().pow(2);
+    Some(tile.saturating_add(tiles::blending(vae.latent_channels() * image.batch, plane)))
+}
+
+/// The latent of pixels, tile by tile.
+fn encode_tiled(context: &Context, vae: &Vae, pixels: &Tensor, tiling: Tiling) -> Result<Tensor, NodeError> {
+    let (batch, channels, height, width) = pixels.dims4().or_node()?;
+    let scratch = tiled_scratch(vae, ImageShape { batch, height, width, channels }, tiling);
+    let loaded = vae.load(context)?;
+    let _scratch = vae.room(context, "VAE encode (tiled)", scratch)?;
+    tiles::three_ways(pixels, tiling, (1, vae.scale()), vae.latent_channels(), |tile, done, total| {
+        context.progress(done as f64, total as f64)?;
+        loaded.network().encode(tile).map_err(|e| model_error(&vae.spec().label, e))
+    })
+}
+
+/// Ways to encode in less memory.
+pub(super) fn ways(vae: &Vae, image: ImageShape) -> Vec<Way> {
+    let ways = tiles::savings(image.height, image.width, 1).filter_map(|(side, tiling)| {
+        let scratch = tiled_scratch(vae, image, tiling)?;
+        Some(Way { savings: vec![Saving::Tiles { side }], uses: vec![vae.spec().clone()], scratch })
+    });
+    ways.collect()
 }
 
 fn forecast(
@@ -86,7 +118,12 @@ impl Node for VAEEncode {
     }
 
     fn forecast(&self, inputs: &Sketches) -> Result<Forecast, NodeError> {
-        forecast(inputs, |vae, image| vae.encode_scratch(1, image.height, image.width))
+        let plain = forecast(inputs, |vae, image| vae.encode_scratch(1, image.height, image.width))?;
+        let (Some(vae), Some(image)) = (inputs.what::<Vae>("vae"), inputs.what::<ImageShape>("pixels"))
+        else {
+            return Ok(plain);
+        };
+        Ok(plain.or(ways(&vae, *image)))
     }
 }
 
@@ -115,23 +152,13 @@ impl Node for VAEEncodeTiled {
         let pixels = to_pixels(image.tensor(), scale)?;
         let tile = inputs.size("tile_size")? / scale * scale;
         let tiling = Tiling { tile, overlap: inputs.size("overlap")?.min(tile / 2) / scale * scale };
-        let loaded = vae.load(context)?;
-        let (_, _, height, width) = pixels.dims4().or_node()?;
-        let longest = (tile * 2).min(height.max(width));
-        let _scratch =
-            context.reserve("VAE encode (tiled)", vae.encode_scratch(1, tile / 2, longest).unwrap_or(0))?;
-        let latent =
-            tiles::three_ways(&pixels, tiling, (1, scale), vae.latent_channels(), |tile, done, total| {
-                context.progress(done as f64, total as f64)?;
-                loaded.network().encode(tile).map_err(|e| model_error(&vae.spec().label, e))
-            })?;
-        Ok(Outcome::payload(Latent::new(latent)))
+        Ok(Outcome::payload(Latent::new(encode_tiled(context, &vae, &pixels, tiling)?)))
     }
 
     fn forecast(&self, inputs: &Sketches) -> Result<Forecast, NodeError> {
         let tile = inputs.uint("tile_size").unwrap_or(512) as usize;
         forecast(inputs, |vae, image| {
-            vae.encode_scratch(1, tile / 2, (tile * 2).min(image.height.max(image.width)))
+            tiled_scratch(vae, image, Tiling { tile: tile / vae.scale() * vae.scale(), overlap: 0 })
         })
     }
 }

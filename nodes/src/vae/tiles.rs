@@ -2,7 +2,7 @@
 //! wide and tall tiles, whose seams lie in different places, averaged.
 
 use candle_core::Tensor;
-use ebb_engine::node::NodeError;
+use ebb_engine::node::{Context, NodeError, Saving};
 
 use crate::values::{OrNode, elements, tensor};
 
@@ -13,6 +13,36 @@ pub(super) struct Tiling {
     pub(super) tile: usize,
     /// Cells that neighbours share.
     pub(super) overlap: usize,
+}
+
+/// Pixels of a side of the tiles that are tried where a budget is too small for the whole picture.
+const SIDES: [usize; 3] = [512, 256, 128];
+
+/// The tilings for a picture of a size in pixels, and the side of their tiles; `scale` is the pixels of a side of a
+/// latent cell. Neighbours share a quarter of a tile.
+pub(super) fn savings(height: usize, width: usize, scale: usize) -> impl Iterator<Item = (u64, Tiling)> {
+    let sides = SIDES.into_iter().filter(move |side| *side < height.max(width));
+    sides.map(move |side| (side as u64, of_side(side as u64, scale)))
+}
+
+/// The tiling of a side in pixels, in latent cells.
+pub(super) fn of_side(side: u64, scale: usize) -> Tiling {
+    let tile = (usize::try_from(side).unwrap_or(usize::MAX) / scale).max(1);
+    Tiling { tile, overlap: tile / 4 }
+}
+
+/// The tiling that a plan asks for, in latent cells.
+pub(super) fn asked(context: &Context, scale: usize) -> Option<Tiling> {
+    context.savings().iter().find_map(|saving| match saving {
+        Saving::Tiles { side } => Some(of_side(*side, scale)),
+        _ => None,
+    })
+}
+
+/// Bytes that [`three_ways`] holds beside its tiles for an output of so many values a channel.
+pub(super) fn blending(channels: usize, plane: usize) -> u64 {
+    // The sum of the passes, the pass, and its weights, in f32.
+    (2 * channels as u64 + 1) * plane as u64 * 4
 }
 
 /// Output cells for input cells: a factor, and a divisor.

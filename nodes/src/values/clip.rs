@@ -13,7 +13,7 @@ use ebb_weights::{ModelFolders, WeightSource};
 
 use super::model::{key, label, load_overhead, load_progress};
 use super::model_error;
-use crate::compute::Compute;
+use crate::compute::{Compute, InMemory};
 use crate::embeddings::Files;
 
 /// The text encoders of a family. Cloning shares their weights.
@@ -41,7 +41,7 @@ struct Part {
 }
 
 /// A text encoder in memory.
-pub struct LoadedClip(Arc<Network>);
+pub struct LoadedClip(InMemory<Arc<Network>>);
 
 impl Component for LoadedClip {
     fn bytes(&self) -> u64 {
@@ -98,7 +98,7 @@ impl Clip {
             let prompt = if part.kind == clip::Kind::L { for_l } else { for_g };
             let chunks = part.tokenize(prompt, &encoders.models)?;
             let lease = part.load(context, &encoders.compute)?;
-            let network = Some(lease.0.clone());
+            let network = Some(Arc::clone(&lease.0));
             leases.push(lease);
             label = part.spec.label.clone();
             match part.kind {
@@ -146,7 +146,8 @@ impl Part {
             let mut report = load_progress(progress, spec.bytes);
             let options = LoadOptions { progress: Some(&mut report), ..LoadOptions::default() };
             let loaded = Network::load(compute.ops(), &self.source, self.kind, options);
-            loaded.map(|clip| LoadedClip(Arc::new(clip))).map_err(|e| model_error(&spec.label, e))
+            let loaded = loaded.map_err(|e| model_error(&spec.label, e))?;
+            Ok(LoadedClip(InMemory::new(Arc::new(loaded))))
         })
     }
 

@@ -11,6 +11,7 @@ mod mask;
 pub(crate) mod model;
 mod sampler;
 mod vae;
+mod ways;
 
 pub use clip::{Clip, LoadedClip};
 pub use conditioning::Conditioning;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::Tensor;
-use ebb_engine::node::{Context, NodeError};
+use ebb_engine::node::{Context, NodeError, Saving};
 use ebb_engine::residency::{Component, ComponentKey, ComponentSpec, Lease};
 use ebb_engine::value::Payload;
 use ebb_models::LoadOptions;
@@ -13,7 +13,7 @@ use ebb_sampling::guidance::Hooks;
 use ebb_weights::WeightSource;
 
 use super::model_error;
-use crate::compute::Compute;
+use crate::compute::{Compute, InMemory, Room};
 use crate::families::Family;
 
 /// A denoiser: where its weights are, and what nodes changed about it. Cloning shares the weights.
@@ -25,20 +25,20 @@ pub struct Model {
     pub sampling: ModelSampling,
     /// Changes of guidance.
     pub hooks: Arc<Hooks>,
-    weights: Arc<Weights>,
+    pub(super) weights: Arc<Weights>,
 }
 
 /// The denoiser's tensors and what is known of them before they are read.
-struct Weights {
-    source: WeightSource,
-    spec: ComponentSpec,
-    compute: Arc<Compute>,
+pub(super) struct Weights {
+    pub(super) source: WeightSource,
+    pub(super) spec: ComponentSpec,
+    pub(super) compute: Arc<Compute>,
     /// Loaded on a backend that only counts: answers for sizes.
     outline: Box<dyn Denoiser>,
 }
 
 /// A denoiser in memory.
-pub struct LoadedDenoiser(Box<dyn Denoiser>);
+pub struct LoadedDenoiser(InMemory<Box<dyn Denoiser>>);
 
 impl Component for LoadedDenoiser {
     fn bytes(&self) -> u64 {
@@ -49,7 +49,7 @@ impl Component for LoadedDenoiser {
 impl LoadedDenoiser {
     /// The network.
     pub fn network(&self) -> &dyn Denoiser {
-        &*self.0
+        &**self.0
     }
 }
 
@@ -92,12 +92,29 @@ impl Model {
     /// Where the file cannot be read, there is no room, or the run is cancelled.
     pub fn load(&self, context: &Context) -> Result<Lease<LoadedDenoiser>, NodeError> {
         let Weights { source, spec, compute, .. } = &*self.weights;
+        let streamed = context.savings().iter().find_map(|saving| match saving {
+            Saving::Stream { resident } => Some((self.streamed(*resident)?.0, self.stream(*resident))),
+            _ => None,
+        });
+        let (spec, stream) = match &streamed {
+            Some((spec, stream)) => (spec, Some(stream.clone())),
+            None => (spec, None),
+        };
         context.component(spec, |progress| {
             let mut report = load_progress(progress, spec.bytes);
-            let options = LoadOptions { progress: Some(&mut report), ..LoadOptions::default() };
+            let options = LoadOptions { progress: Some(&mut report), stream, ..LoadOptions::default() };
             let loaded = (self.family.denoiser)(compute.ops(), source, options);
-            loaded.map(LoadedDenoiser).map_err(|e| model_error(&spec.label, e))
+            let loaded = loaded.map_err(|e| model_error(&spec.label, e))?;
+            Ok(LoadedDenoiser(InMemory::new(loaded)))
         })
+    }
+
+    /// Asks for the scratch of a node that runs it.
+    ///
+    /// # Errors
+    /// Where the budget cannot hold it.
+    pub fn room(&self, context: &Context, what: &str, bytes: Option<u64>) -> Result<Room, NodeError> {
+        self.weights.compute.room(context, what, bytes)
     }
 
     /// Bytes of scratch that one call takes for `batch` latents of a size in cells, prompts of

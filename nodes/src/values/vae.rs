@@ -11,7 +11,7 @@ use ebb_weights::WeightSource;
 
 use super::model::{key, label, load_overhead, load_progress};
 use super::model_error;
-use crate::compute::Compute;
+use crate::compute::{Compute, InMemory, Room};
 
 /// An autoencoder: where its weights are. Cloning shares them.
 #[derive(Clone)]
@@ -25,7 +25,7 @@ struct Weights {
 }
 
 /// An autoencoder in memory.
-pub struct LoadedVae(ebb_models::vae::Vae);
+pub struct LoadedVae(InMemory<ebb_models::vae::Vae>);
 
 impl Component for LoadedVae {
     fn bytes(&self) -> u64 {
@@ -83,8 +83,17 @@ impl Vae {
             let mut report = load_progress(progress, spec.bytes);
             let options = LoadOptions { progress: Some(&mut report), ..LoadOptions::default() };
             let loaded = ebb_models::vae::Vae::load(compute.ops(), source, options);
-            loaded.map(LoadedVae).map_err(|e| model_error(&spec.label, e))
+            let loaded = loaded.map_err(|e| model_error(&spec.label, e))?;
+            Ok(LoadedVae(InMemory::new(loaded)))
         })
+    }
+
+    /// Asks for the scratch of a node that runs it.
+    ///
+    /// # Errors
+    /// Where the budget cannot hold it.
+    pub fn room(&self, context: &Context, what: &str, bytes: Option<u64>) -> Result<Room, NodeError> {
+        self.0.compute.room(context, what, bytes)
     }
 
     /// Bytes of scratch that decoding `batch` latents of a size in cells takes.

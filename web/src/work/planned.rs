@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use ebb_engine::node::Saving;
 use ebb_engine::plan::{Plan, Step, show_bytes};
 use serde_json::{Value as Json, json};
 
@@ -34,7 +35,7 @@ pub(crate) fn to_json(
         "values": values(plan, prompt, &place, type_of),
         "peak": peak.map(|(index, s)| json!({"bytes": plan.predicted_peak, "step": index, "node": s.node.id.as_str()})),
         "budget": budget,
-        "fits": budget.is_none_or(|b| plan.predicted_peak <= b),
+        "fits": plan.refusal.is_none() && budget.is_none_or(|b| plan.predicted_peak <= b),
         "decisions": decisions(plan, budget, &place),
     })
 }
@@ -113,7 +114,32 @@ fn decisions(plan: &Plan, budget: Option<u64>, place: &HashMap<&str, usize>) -> 
             );
         }
     }
-    if let Some(over) = budget.and_then(|b| plan.predicted_peak.checked_sub(b)).filter(|over| *over > 0) {
+    for decision in &plan.decisions {
+        let step = place.get(decision.node.id.as_str()).copied().unwrap_or(0);
+        for saving in &decision.savings {
+            all.push(json!({"kind": kind(saving), "step": step, "id": decision.node.id.as_str(),
+                            "bytes": decision.before.saturating_sub(decision.after),
+                            "text": format!("{} #{}: {saving}, to fit the budget: {} instead of {}",
+                                            decision.node.class, decision.node.id.as_str(),
+                                            show_bytes(decision.after), show_bytes(decision.before))}));
+        }
+    }
+    for (index, step) in plan.steps.iter().enumerate() {
+        for weights in &step.evicts {
+            all.push(
+                json!({"kind": "evict", "step": index, "id": weights.key.to_string(), "bytes": weights.bytes,
+                            "text": format!("{} makes room and is loaded again later", weights.label)}),
+            );
+        }
+    }
+    if let Some((node, refusal)) = &plan.refusal {
+        let step = place.get(node.id.as_str()).copied().unwrap_or(last);
+        all.push(json!({"kind": "refuse", "step": step, "id": node.id.as_str(),
+                        "bytes": refusal.needed.saturating_sub(refusal.budget),
+                        "text": format!("{} #{}: {refusal}", node.class, node.id.as_str())}));
+    } else if let Some(over) =
+        budget.and_then(|b| plan.predicted_peak.checked_sub(b)).filter(|over| *over > 0)
+    {
         all.push(json!({"kind": "refuse", "step": last, "id": null, "bytes": over,
                         "text": format!("the peak is {} over the budget", show_bytes(over))}));
     }
@@ -123,6 +149,16 @@ fn decisions(plan: &Plan, budget: Option<u64>, place: &HashMap<&str, usize>) -> 
                         "text": format!("{} #{}: {}", doubt.node.class, doubt.node.id.as_str(), doubt.message)}));
     }
     all
+}
+
+/// The contract's word for a saving.
+fn kind(saving: &Saving) -> &'static str {
+    match saving {
+        Saving::Tiles { .. } => "tile",
+        Saving::Slices => "split",
+        Saving::Stream { .. } => "stream",
+        Saving::Narrow { .. } => "quantize",
+    }
 }
 
 #[cfg(test)]
@@ -141,14 +177,7 @@ mod tests {
 
     #[test]
     fn an_empty_plan_fits_and_has_no_peak() {
-        let plan = Plan {
-            steps: Vec::new(),
-            cached: Vec::new(),
-            deferred: Vec::new(),
-            held_before: 0,
-            predicted_peak: 0,
-            doubts: Vec::new(),
-        };
+        let plan = Plan::default();
         let answer = to_json(&plan, &json!({}), Some(1), &|_, _| None);
         assert_eq!(
             (&answer["fits"], &answer["peak"], &answer["decisions"]),
@@ -158,14 +187,7 @@ mod tests {
 
     #[test]
     fn a_peak_over_the_budget_says_by_how_much() {
-        let plan = Plan {
-            steps: Vec::new(),
-            cached: Vec::new(),
-            deferred: Vec::new(),
-            held_before: 0,
-            predicted_peak: 3 << 20,
-            doubts: Vec::new(),
-        };
+        let plan = Plan { predicted_peak: 3 << 20, ..Plan::default() };
         let answer = to_json(&plan, &json!({}), Some(1 << 20), &|_, _| None);
         assert_eq!(answer["fits"], json!(false));
         assert_eq!(answer["decisions"][0]["bytes"], json!(2 << 20));

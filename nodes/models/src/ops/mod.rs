@@ -26,7 +26,7 @@ pub use act::{Act, Cols, Dims};
 pub use args::{Activation, Attention, ConvShape, Epilogue, GroupNorm, HeadNorm, LayerNorm, Mask, Out, Rope};
 pub use weights::{Conv, Linear, Norm, Table};
 
-pub(crate) use weights::Parts;
+pub(crate) use weights::{ConvData, LinearData, Parts};
 
 use crate::Result;
 
@@ -92,6 +92,14 @@ impl Ops {
             Backend::Cpu(cpu) => cpu.kernels().pool().reset_peak(),
             Backend::Candle(_) => {}
             Backend::Meta(meta) => meta.reset_peak(),
+        }
+    }
+
+    /// Bounds what is kept of freed activations for the next ones; `None` keeps all. See
+    /// [`Pool::allow`](ebb_kernels::Pool::allow).
+    pub fn allow(&self, bytes: Option<usize>) {
+        if let Backend::Cpu(cpu) = &*self.0 {
+            cpu.kernels().pool().allow(bytes);
         }
     }
 
@@ -170,11 +178,24 @@ impl Ops {
 
     /// `x · Wᵀ + b` on every position, then the epilogue.
     pub fn linear(&self, linear: &Linear, x: &Act, epilogue: Epilogue<'_>) -> Result<Act> {
+        if let LinearData::Streamed(streamed) = &linear.data {
+            let parts = streamed.parts(self.wants_values())?;
+            let shape = [linear.output, linear.input];
+            let read = self.pack_linear(parts, streamed.bias.clone(), shape, linear.glu)?;
+            return dispatch!(self, b => b.linear(&read, x, epilogue));
+        }
         dispatch!(self, b => b.linear(linear, x, epilogue))
     }
 
     /// A convolution over one activation, or over two side by side in their channels.
     pub fn conv(&self, conv: &Conv, x: &[&Act], shape: ConvShape, epilogue: Epilogue<'_>) -> Result<Act> {
+        if let ConvData::Streamed(streamed) = &conv.data {
+            let parts = streamed.parts(self.wants_values())?;
+            let [height, width] = conv.kernel;
+            let dims = [conv.output, conv.input, height, width];
+            let read = self.pack_conv(parts, streamed.bias.clone(), dims)?;
+            return dispatch!(self, b => b.conv(&read, x, shape, epilogue));
+        }
         dispatch!(self, b => b.conv(conv, x, shape, epilogue))
     }
 

@@ -2,6 +2,7 @@
 
 use super::{Activation, candle};
 use crate::source::{Stored, Values};
+use crate::stream::Streamed;
 
 /// A matrix, its bias, and whether its product is gated.
 pub struct Linear {
@@ -18,6 +19,8 @@ pub struct Linear {
 pub(crate) enum LinearData {
     Cpu(ebb_kernels::PackedLinear),
     Candle(candle::Weight),
+    /// Read and prepared for each use.
+    Streamed(Streamed),
     Meta,
 }
 
@@ -48,6 +51,8 @@ pub struct Conv {
 pub(crate) enum ConvData {
     Cpu(ebb_kernels::PackedConv),
     Candle(candle::Weight),
+    /// Read and prepared for each use.
+    Streamed(Streamed),
     Meta,
 }
 

@@ -181,7 +181,8 @@ impl TensorView {
         }
     }
 
-    pub(super) fn read_ahead(&self) {
+    /// Asks the system to read it ahead of its use; returns at once.
+    pub fn read_ahead(&self) {
         for piece in &self.pieces {
             let bytes = self.dtype.bytes_of(piece.len as u64).unwrap_or(0);
             piece.file.read_ahead(piece.offset, bytes);

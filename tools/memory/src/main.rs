@@ -1,0 +1,50 @@
+//! Measures what Ebb's memory really does.
+//!
+//! Every command prints JSON lines: what the process held by `/proc`, beside what the ledger says. `docs/memory.md`
+//! tells what each figure should be; `tools/bench/allocators.py` runs `drops` under several allocators.
+
+mod bench;
+mod drops;
+mod process;
+mod switches;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "Measures what Ebb's memory really does")]
+struct Arguments {
+    /// What the C library does with freed memory: `default`, `trim` (another trim after each run), or the size
+    /// in bytes from which blocks go back at once
+    #[arg(long, global = true, default_value = "default")]
+    allocator: String,
+    /// The folder that holds checkpoints/ and the like
+    #[arg(long, global = true, default_value = "models")]
+    models: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Loads a checkpoint, makes a small picture, drops everything; again and again
+    Drops(drops::Arguments),
+    /// Alternates between checkpoints
+    Switches(switches::Arguments),
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let trims = arguments.allocator == "trim";
+    if let Ok(from) = arguments.allocator.parse::<usize>() {
+        ebb_kernels::heap::map_blocks_from(from);
+    } else {
+        anyhow::ensure!(trims || arguments.allocator == "default", "no such allocator");
+    }
+    let models = &arguments.models;
+    match arguments.command {
+        Command::Drops(drops) => drops.run(models, trims),
+        Command::Switches(switches) => switches.run(models),
+    }
+}
