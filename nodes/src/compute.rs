@@ -1,28 +1,23 @@
 //! What computes, how exactly, and within which bounds.
 
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use ebb_engine::node::{Context, NodeError};
 use ebb_engine::residency::Reservation;
 use ebb_models::ops::{Ops, Precision};
 
-/// Bytes of freed activations that stay for the next node.
-const IDLE: usize = 32 << 20;
-
 /// The process's backend, shared by every model that it loads.
+#[derive(Clone)]
 pub struct Compute {
     ops: Ops,
     precision: Precision,
-    /// What nodes have reserved, and how many of them could not say how much.
-    working: Mutex<(u64, usize)>,
 }
 
 impl Compute {
     /// A backend whose matrix products run in a precision.
     pub fn new(ops: Ops, precision: Precision) -> Arc<Self> {
-        ops.allow(Some(IDLE));
-        Arc::new(Self { ops, precision, working: Mutex::default() })
+        Arc::new(Self { ops, precision })
     }
 
     /// The backend.
@@ -43,44 +38,26 @@ impl Compute {
         Ops::meta(self.precision)
     }
 
-    /// Asks for scratch before it is taken, and lets the backend keep as much of it between its calls; what it keeps
-    /// goes back when the room is given back. `None`, or 0, where nobody knows how much it will be.
+    /// Keeps room for activations, for as long as the result lives: entered in the ledger first, and given back to
+    /// the system at the end.
     ///
     /// # Errors
-    /// Where the budget cannot hold it.
-    pub fn room(
-        self: &Arc<Self>,
-        context: &Context,
-        what: &str,
-        bytes: Option<u64>,
-    ) -> Result<Room, NodeError> {
-        let bytes = bytes.unwrap_or(0);
-        let reservation = context.reserve(what, bytes)?;
-        self.change(|(sum, unknown)| if bytes == 0 { *unknown += 1 } else { *sum += bytes });
-        Ok(Room { compute: self.clone(), bytes, _reservation: reservation })
-    }
-
-    fn change(&self, change: impl FnOnce((&mut u64, &mut usize))) {
-        let mut working = self.working.lock().unwrap_or_else(PoisonError::into_inner);
-        let (sum, unknown) = &mut *working;
-        change((sum, unknown));
-        let allowed = usize::try_from(*sum).unwrap_or(usize::MAX).saturating_add(IDLE);
-        self.ops.allow((*unknown == 0).then_some(allowed));
+    /// Where there is no room, with how much was asked for.
+    pub fn room(&self, context: &Context, what: &str, bytes: u64) -> Result<Room, NodeError> {
+        Ok(Room { ops: self.ops.clone(), _entry: context.reserve(what, bytes)? })
     }
 }
 
-/// Scratch that a node has asked for.
+/// Room for a node's activations.
 pub struct Room {
-    compute: Arc<Compute>,
-    bytes: u64,
-    _reservation: Reservation,
+    ops: Ops,
+    _entry: Reservation,
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
-        // First the memory, then the ledger.
-        let bytes = self.bytes;
-        self.compute.change(|(sum, unknown)| if bytes == 0 { *unknown -= 1 } else { *sum -= bytes });
+        // What a picture of one size leaves is of no use to the next network.
+        self.ops.trim();
     }
 }
 

@@ -130,6 +130,7 @@ async fn memory_stays_where_it_was_however_runs_end() {
     for name in NAMES {
         std::fs::copy(&demo, models.join("checkpoints").join(name)).unwrap();
     }
+    ebb_kernels::heap::share();
     let kernels = Kernels::new(Threads::new(2).unwrap(), Pool::new()).unwrap();
     let environment = Environment {
         folders: Arc::new(Folders::under(folder.path())),

@@ -71,6 +71,7 @@ pub(super) fn engine(
     options: &EngineOptions,
     cache: CachePolicy,
 ) -> Done<Arc<Engine>> {
+    ebb_kernels::heap::share();
     let registry = registry(folders, Some(options))?;
     let budget = options.memory.bytes();
     let residency = match options.cache {

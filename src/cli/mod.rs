@@ -16,6 +16,7 @@ mod options;
 mod plan;
 mod process;
 mod progress;
+mod quantize;
 mod report;
 mod run;
 mod saved;
@@ -56,6 +57,8 @@ enum Command {
     Nodes(nodes::Arguments),
     /// Tell what a model file holds
     Inspect(inspect::Arguments),
+    /// Rewrite a model file with fewer bits a weight
+    Quantize(quantize::Arguments),
     /// Serve ComfyUI's protocol, /v1 and the editor
     Serve(serve::Arguments),
     /// Print completions for a shell
@@ -80,6 +83,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Convert(arguments) => convert::run(&arguments),
         Command::Nodes(arguments) => nodes::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Quantize(arguments) => quantize::run(&arguments),
         Command::Serve(arguments) => serve::run(arguments),
         Command::Completions(arguments) => completions::run(&arguments),
     };

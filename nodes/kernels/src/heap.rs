@@ -1,10 +1,20 @@
 //! What the C library's allocator does with freed memory.
 //!
-//! Packed weights and activations are mappings of their own (see [`Pool`](crate::Pool)); what is left to the
-//! allocator are the buffers that weights are read into, and small things. glibc's heap keeps those when they are
-//! freed: [`trim`] gives them back. `docs/memory.md` has the figures of the other choices.
+//! glibc's heaps keep what is freed: the buffers that weights were read into, and after the first model, whose end
+//! raises the size from which blocks are mappings of their own, weights too. [`share`] has one heap instead of one a
+//! thread, and [`trim`] gives its free pages back. `docs/memory.md` has the figures of the other choices.
 
 #![cfg_attr(all(target_os = "linux", target_env = "gnu"), allow(unsafe_code))]
+
+/// Has all threads share one heap: what one leaves, another uses, and gaps are few. To be called when the process
+/// starts; each of glibc's heaps otherwise keeps its own leavings. Small blocks are cached for each thread as before.
+pub fn share() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: mallopt only sets numbers of the allocator, under its own lock.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
 
 /// Gives back the free pages that the heap holds: to be called after a load and after weights are dropped. Takes a
 /// few milliseconds. Does nothing where the allocator is not glibc's.

@@ -3,9 +3,6 @@
 //! A buffer that is dropped goes back to the pool and serves the next request of its size class, so that a model's
 //! second step allocates nothing. Classes are exact on purpose: a best-fit pool may give a large block to a small
 //! request and then have to allocate on the second step what it had on the first.
-//!
-//! What is kept for the next request is bounded by an allowance: whoever reserves memory for a piece of work allows
-//! the pool as much, and what lies beyond it is given back, the block that has waited longest first.
 
 #![allow(unsafe_code)]
 
@@ -23,24 +20,13 @@ const ALIGN: usize = 64;
 
 /// A block from the system, zeroed, its usable part aligned to 64 bytes.
 ///
-/// On Linux a large block is a mapping of its own: whatever the allocator keeps of what is freed, weights and
-/// activations go back to the system as they are dropped, and untouched pages cost nothing. Elsewhere, and for small
-/// blocks, alignment is made by hand inside a 16-byte aligned block, because the allocator gets untouched pages for
-/// zeroed memory of that alignment, while at 64 bytes it would write zeros over the whole block.
+/// Alignment is made by hand inside a 16-byte aligned block because the system's zeroed allocation at that alignment
+/// gets untouched pages from the kernel, while at 64 bytes it would write zeros over the whole block.
 #[derive(Debug)]
 pub(crate) struct Block {
     raw: NonNull<u8>,
-    /// Bytes from `raw` on that were taken.
-    taken: usize,
     bytes: usize,
 }
-
-/// Blocks from this size on are mappings.
-#[cfg(target_os = "linux")]
-const MAPPED: usize = 256 << 10;
-
-#[cfg(target_os = "linux")]
-const HUGE: usize = 2 << 20;
 
 // SAFETY: a block is plain memory owned by one value; nothing in it is tied to a thread.
 unsafe impl Send for Block {}
@@ -49,64 +35,48 @@ unsafe impl Sync for Block {}
 
 impl Block {
     pub(crate) fn zeroed(bytes: usize) -> Option<Block> {
-        #[cfg(target_os = "linux")]
-        if bytes >= MAPPED {
-            return Self::mapped(bytes);
-        }
         let memory = Memory::from_size_align(bytes.checked_add(ALIGN)?, 16).ok()?;
         // SAFETY: the size is at least ALIGN, never zero.
         let raw = NonNull::new(unsafe { alloc_zeroed(memory) })?;
-        Some(Block { raw, taken: memory.size(), bytes })
-    }
-
-    /// Large blocks are walked through by every call: where they hold whole pages of 2 MiB, these spare the address
-    /// cache, and the kernel 511 of 512 faults on the first use.
-    #[cfg(target_os = "linux")]
-    fn mapped(bytes: usize) -> Option<Block> {
-        let huge = bytes >= 2 * HUGE;
-        // Room to begin at a huge page. What is not touched is not there.
-        let taken = bytes.checked_add(if huge { HUGE } else { 0 })?.checked_next_multiple_of(4096)?;
-        let (read_write, private) =
-            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-        // SAFETY: an anonymous mapping at an address of the system's choice touches nothing that exists.
-        let raw = unsafe { libc::mmap(std::ptr::null_mut(), taken, read_write, private, -1, 0) };
-        if raw == libc::MAP_FAILED {
-            return None;
-        }
-        let block = Block { raw: NonNull::new(raw.cast())?, taken, bytes };
-        if huge {
-            let whole = bytes / HUGE * HUGE;
-            // SAFETY: the range lies within the mapping. The call is advice: what it returns changes nothing.
-            unsafe { libc::madvise(block.ptr().cast(), whole, libc::MADV_HUGEPAGE) };
-        }
+        let block = Block { raw, bytes };
+        block.ask_for_huge_pages();
         Some(block)
     }
 
     pub(crate) fn ptr(&self) -> *mut u8 {
         let p = self.raw.as_ptr();
-        #[cfg(target_os = "linux")]
-        let align = if self.bytes >= 2 * HUGE { HUGE } else { ALIGN };
-        #[cfg(not(target_os = "linux"))]
-        let align = ALIGN;
-        // SAFETY: `bytes` and as many more as alignment can take were taken; pages are aligned to more than ALIGN.
-        unsafe { p.add(p.align_offset(align)) }
+        // SAFETY: the block holds `bytes + ALIGN` bytes, and `align_offset` to ALIGN is below ALIGN.
+        unsafe { p.add(p.align_offset(ALIGN)) }
     }
 
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
+
+    /// Weights and large activations are walked through by every call: pages of 2 MiB spare the address cache, and
+    /// the kernel 511 of 512 faults on the first use.
+    #[cfg(target_os = "linux")]
+    fn ask_for_huge_pages(&self) {
+        const HUGE: usize = 2 << 20;
+        if self.bytes < 2 * HUGE {
+            return;
+        }
+        let start = (self.raw.as_ptr() as usize).next_multiple_of(HUGE);
+        let end = (self.raw.as_ptr() as usize + self.bytes) / HUGE * HUGE;
+        if end > start {
+            // SAFETY: the range lies within the block. The call is advice: what it returns changes nothing.
+            unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_HUGEPAGE) };
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn ask_for_huge_pages(&self) {}
 }
 
 impl Drop for Block {
     fn drop(&mut self) {
-        #[cfg(target_os = "linux")]
-        if self.bytes >= MAPPED {
-            // SAFETY: the whole mapping, which nothing refers to any more. It cannot fail for one that exists.
-            unsafe { libc::munmap(self.raw.as_ptr().cast(), self.taken) };
-            return;
-        }
         // SAFETY: the same size and alignment that `zeroed` asked for, which were valid there.
-        unsafe { dealloc(self.raw.as_ptr(), Memory::from_size_align_unchecked(self.taken, 16)) }
+        unsafe { dealloc(self.raw.as_ptr(), Memory::from_size_align_unchecked(self.bytes + ALIGN, 16)) }
     }
 }
 
@@ -127,37 +97,8 @@ pub struct PoolStats {
 
 #[derive(Debug, Default)]
 struct State {
-    /// By class, each in the order in which its blocks came back.
-    free: HashMap<usize, Vec<Free>>,
+    free: HashMap<usize, Vec<Block>>,
     stats: PoolStats,
-    /// Bytes that may be held, where that was said; live ones may exceed it.
-    allowed: Option<usize>,
-    /// Counts returned blocks.
-    clock: u64,
-}
-
-#[derive(Debug)]
-struct Free {
-    block: Block,
-    since: u64,
-}
-
-impl State {
-    /// Takes out free blocks, the one that has waited longest first, until `more` bytes can be held as well. They are
-    /// to be dropped outside of the lock.
-    fn surplus(&mut self, more: usize) -> Vec<Block> {
-        let Some(allowed) = self.allowed else { return Vec::new() };
-        let mut gone = Vec::new();
-        while self.stats.held.saturating_add(more) > allowed {
-            let oldest =
-                self.free.iter().filter_map(|(class, free)| Some((free.first()?.since, *class))).min();
-            let Some(free) = oldest.and_then(|(_, class)| self.free.get_mut(&class)) else { break };
-            let block = free.remove(0).block;
-            self.stats.held -= block.bytes();
-            gone.push(block);
-        }
-        gone
-    }
 }
 
 #[derive(Debug)]
@@ -224,10 +165,8 @@ impl Pool {
         }
         let class = size_class(counted);
         let block = match state.free.get_mut(&class).and_then(Vec::pop) {
-            Some(free) => free.block,
+            Some(block) => block,
             None => {
-                // Under the lock: the memory must be back before more is taken.
-                drop(state.surplus(class));
                 let block = Block::zeroed(class).ok_or_else(|| refused(state.stats.live))?;
                 state.stats.held += class;
                 state.stats.fresh_allocations += 1;
@@ -260,21 +199,10 @@ impl Pool {
 
     /// Gives every block that is not in use back to the system; returns the bytes given back.
     pub fn trim(&self) -> usize {
-        let mut state = self.shared.lock();
-        let free = std::mem::take(&mut state.free);
-        let bytes = free.values().flatten().map(|free| free.block.bytes()).sum();
-        state.stats.held -= bytes;
+        let free = std::mem::take(&mut self.shared.lock().free);
+        let bytes = free.values().flatten().map(Block::bytes).sum();
+        self.shared.lock().stats.held -= bytes;
         bytes
-    }
-
-    /// Bounds the bytes that the pool holds: blocks that are kept for the next request are given back beyond it.
-    /// Live blocks are never refused for it. `None` keeps everything.
-    pub fn allow(&self, bytes: Option<usize>) {
-        let mut state = self.shared.lock();
-        state.allowed = bytes;
-        let gone = state.surplus(0);
-        drop(state);
-        drop(gone);
     }
 }
 
@@ -374,12 +302,7 @@ impl Drop for Buf {
         if let Some(block) = self.block.take() {
             let mut state = self.shared.lock();
             state.stats.live -= self.counted;
-            state.clock += 1;
-            let since = state.clock;
-            state.free.entry(block.bytes()).or_default().push(Free { block, since });
-            let gone = state.surplus(0);
-            drop(state);
-            drop(gone);
+            state.free.entry(block.bytes()).or_default().push(block);
         }
     }
 }
@@ -406,26 +329,6 @@ mod tests {
         assert!(held > 0);
         assert_eq!(pool.trim(), held);
         assert_eq!(pool.stats().held, 0);
-        Ok(())
-    }
-
-    #[test]
-    fn beyond_the_allowance_the_block_that_waited_longest_goes() -> Result<()> {
-        let pool = Pool::new();
-        let bytes = |n: usize| size_class(n * 4);
-        drop(pool.f32(1 << 16)?);
-        drop(pool.f32(1 << 15)?);
-        assert_eq!(pool.stats().held, bytes(1 << 16) + bytes(1 << 15));
-        pool.allow(Some(bytes(1 << 15)));
-        assert_eq!(pool.stats().held, bytes(1 << 15));
-        // A live block may exceed it; what is free makes way first.
-        let large = pool.f32(1 << 17)?;
-        assert_eq!(pool.stats().held, bytes(1 << 17));
-        drop(large);
-        assert_eq!(pool.stats().held, 0);
-        pool.allow(None);
-        drop(pool.f32(1 << 17)?);
-        assert_eq!(pool.stats().held, bytes(1 << 17));
         Ok(())
     }
 

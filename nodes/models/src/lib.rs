@@ -24,6 +24,7 @@ mod error;
 pub mod lora;
 pub mod ops;
 mod params;
+pub mod quantize;
 pub mod source;
 pub mod stream;
 pub mod t5;

@@ -157,7 +157,7 @@ pub(super) fn with_model(
     let together = if slices { 1 } else { batch * 2 };
     let streams = context.savings().iter().find_map(|saving| model.streaming(saving)).unwrap_or(0);
     let scratch = model.scratch(together, height, width, tokens).map(|bytes| bytes.saturating_add(streams));
-    let _scratch = model.room(context, "sampling", scratch)?;
+    let _scratch = model.compute().room(context, "sampling", scratch.unwrap_or(0))?;
     let mut runner = Runner { family: model.family, denoiser: &loaded, session: Session::new(), slices };
     let follower = Follower { context, family: model.family, failure: RefCell::default() };
     let sampled = SampledModel {

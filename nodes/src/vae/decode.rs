@@ -77,7 +77,7 @@ impl Node for VAEDecode {
         let mut pictures = Vec::with_capacity(shape.batch);
         // One at a time: a picture takes the same scratch alone and in any batch.
         let scratch = vae.decode_scratch(1, shape.height, shape.width);
-        let _scratch = vae.room(context, "VAE decode", scratch)?;
+        let _scratch = vae.compute().room(context, "VAE decode", scratch.unwrap_or(0))?;
         for item in 0..shape.batch {
             context.progress(item as f64, shape.batch as f64)?;
             let one = latent.samples.narrow(0, item, 1).or_node()?;
@@ -114,7 +114,7 @@ fn tiled_scratch(vae: &Vae, latent: LatentShape, tiling: Tiling) -> Option<u64> 
 fn decode_tiled(context: &Context, vae: &Vae, latent: &Latent, tiling: Tiling) -> Result<Outcome, NodeError> {
     let scratch = tiled_scratch(vae, check(vae, latent)?, tiling);
     let loaded = vae.load(context)?;
-    let _scratch = vae.room(context, "VAE decode (tiled)", scratch)?;
+    let _scratch = vae.compute().room(context, "VAE decode (tiled)", scratch.unwrap_or(0))?;
     let pixels = tiles::three_ways(&latent.samples, tiling, (vae.scale(), 1), 3, |tile, done, total| {
         context.progress(done as f64, total as f64)?;
         decode(&loaded, &vae.spec().label, tile)

@@ -40,7 +40,8 @@ pub(super) fn encode(context: &Context, vae: &Vae, picture: &Tensor) -> Result<T
         return encode_tiled(context, vae, &pixels, tiling);
     }
     let loaded = vae.load(context)?;
-    let _scratch = vae.room(context, "VAE encode", vae.encode_scratch(1, height, width))?;
+    let _scratch =
+        vae.compute().room(context, "VAE encode", vae.encode_scratch(1, height, width).unwrap_or(0))?;
     let mut latents = Vec::with_capacity(batch);
     for item in 0..batch {
         context.progress(item as f64, batch as f64)?;
@@ -63,7 +64,7 @@ fn encode_tiled(context: &Context, vae: &Vae, pixels: &Tensor, tiling: Tiling) -
     let (batch, channels, height, width) = pixels.dims4().or_node()?;
     let scratch = tiled_scratch(vae, ImageShape { batch, height, width, channels }, tiling);
     let loaded = vae.load(context)?;
-    let _scratch = vae.room(context, "VAE encode (tiled)", scratch)?;
+    let _scratch = vae.compute().room(context, "VAE encode (tiled)", scratch.unwrap_or(0))?;
     tiles::three_ways(pixels, tiling, (1, vae.scale()), vae.latent_channels(), |tile, done, total| {
         context.progress(done as f64, total as f64)?;
         loaded.network().encode(tile).map_err(|e| model_error(&vae.spec().label, e))

@@ -13,7 +13,7 @@ use ebb_sampling::guidance::Hooks;
 use ebb_weights::WeightSource;
 
 use super::model_error;
-use crate::compute::{Compute, InMemory, Room};
+use crate::compute::{Compute, InMemory};
 use crate::families::Family;
 
 /// A denoiser: where its weights are, and what nodes changed about it. Cloning shares the weights.
@@ -109,12 +109,9 @@ impl Model {
         })
     }
 
-    /// Asks for the scratch of a node that runs it.
-    ///
-    /// # Errors
-    /// Where the budget cannot hold it.
-    pub fn room(&self, context: &Context, what: &str, bytes: Option<u64>) -> Result<Room, NodeError> {
-        self.weights.compute.room(context, what, bytes)
+    /// What computes it.
+    pub fn compute(&self) -> &Compute {
+        &self.weights.compute
     }
 
     /// Bytes of scratch that one call takes for `batch` latents of a size in cells, prompts of

@@ -11,7 +11,7 @@ use ebb_weights::WeightSource;
 
 use super::model::{key, label, load_overhead, load_progress};
 use super::model_error;
-use crate::compute::{Compute, InMemory, Room};
+use crate::compute::{Compute, InMemory};
 
 /// An autoencoder: where its weights are. Cloning shares them.
 #[derive(Clone)]
@@ -88,12 +88,9 @@ impl Vae {
         })
     }
 
-    /// Asks for the scratch of a node that runs it.
-    ///
-    /// # Errors
-    /// Where the budget cannot hold it.
-    pub fn room(&self, context: &Context, what: &str, bytes: Option<u64>) -> Result<Room, NodeError> {
-        self.0.compute.room(context, what, bytes)
+    /// What computes it.
+    pub fn compute(&self) -> &Compute {
+        &self.0.compute
     }
 
     /// Bytes of scratch that decoding `batch` latents of a size in cells takes.

@@ -155,7 +155,7 @@ impl DType {
     }
 
     /// ggml's number for the type, where it has one.
-    pub(crate) fn to_ggml(self) -> Option<u32> {
+    pub fn to_ggml(self) -> Option<u32> {
         GGML.into_iter().find(|(_, d)| *d == self).map(|(n, _)| n)
     }
 }

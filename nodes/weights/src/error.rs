@@ -294,7 +294,8 @@ impl WeightError {
         }
     }
 
-    pub(crate) fn io(file: &Path, source: io::Error) -> Self {
+    /// A file that could not be read or written.
+    pub fn io(file: &Path, source: io::Error) -> Self {
         Self::Io { file: file.to_owned(), source }
     }
 

@@ -15,7 +15,7 @@ use clap::{Parser, Subcommand};
 #[derive(Parser)]
 #[command(about = "Measures what Ebb's memory really does")]
 struct Arguments {
-    /// What the C library does with freed memory: `default`, `trim` (another trim after each run), or the size
+    /// What the C library does with freed memory: `default`, `untouched` (no shared heap), `trim` (untouched, and another trim after each run), or the size
     /// in bytes from which blocks go back at once
     #[arg(long, global = true, default_value = "default")]
     allocator: String,
@@ -40,7 +40,13 @@ fn main() -> anyhow::Result<()> {
     if let Ok(from) = arguments.allocator.parse::<usize>() {
         ebb_kernels::heap::map_blocks_from(from);
     } else {
-        anyhow::ensure!(trims || arguments.allocator == "default", "no such allocator");
+        if !trims && arguments.allocator != "untouched" {
+            ebb_kernels::heap::share();
+        }
+        anyhow::ensure!(
+            trims || arguments.allocator == "untouched" || arguments.allocator == "default",
+            "no such allocator"
+        );
     }
     let models = &arguments.models;
     match arguments.command {

@@ -95,11 +95,11 @@ impl Ops {
         }
     }
 
-    /// Bounds what is kept of freed activations for the next ones; `None` keeps all. See
-    /// [`Pool::allow`](ebb_kernels::Pool::allow).
-    pub fn allow(&self, bytes: Option<usize>) {
-        if let Backend::Cpu(cpu) = &*self.0 {
-            cpu.kernels().pool().allow(bytes);
+    /// Gives activation memory that nobody uses back to the system.
+    pub fn trim(&self) -> usize {
+        match &*self.0 {
+            Backend::Cpu(cpu) => cpu.kernels().pool().trim(),
+            Backend::Candle(_) | Backend::Meta(_) => 0,
         }
     }
 
