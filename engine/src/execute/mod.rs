@@ -8,8 +8,10 @@ mod blame;
 mod board;
 mod calls;
 mod dynamic;
+mod ending;
 mod expand;
 mod invoke;
+mod lazy;
 mod run;
 
 use std::collections::{HashMap, HashSet};

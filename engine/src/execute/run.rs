@@ -9,15 +9,16 @@ use serde_json::{Map, Value as Json};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::board::{Board, Effects, Phase, Slot};
-use super::calls::{Call, Columns, Made, calls, gather, merge, merge_ui, shown};
+use super::calls::{Call, Columns, Made, calls, gather, merge, merge_ui};
 use super::dynamic::DynPrompt;
 use super::expand::Pending;
 use super::invoke::{self, Given, Reply, Said};
+use super::lazy::Asked;
 use super::{Engine, RunError, RunReport};
 use crate::cache::{By, Entry};
-use crate::events::{EventKind, JobError};
+use crate::events::EventKind;
 use crate::graph::NodeIx;
-use crate::node::{Context, ErrorKind, NodeError, NodeRef, Outputs, RunInfo};
+use crate::node::{Context, NodeError, NodeRef, Outputs, RunInfo};
 use crate::schema::{Hidden, Work};
 use crate::value::Column;
 use crate::workflow::NodeId;
@@ -42,15 +43,15 @@ pub(super) struct Run<'e> {
     /// Expanded nodes, and what will become of them.
     pub(super) expanded: HashMap<NodeIx, Pending>,
     pub(super) dynamic: DynPrompt,
-    tasks: JoinSet<Reply>,
+    pub(super) tasks: JoinSet<Reply>,
     /// Asynchronous nodes under way: these can be dropped where they wait.
-    waiting: HashMap<NodeIx, AbortHandle>,
+    pub(super) waiting: HashMap<NodeIx, AbortHandle>,
     /// The node on the compute thread.
     computing: Option<NodeIx>,
     begun: HashMap<NodeIx, Instant>,
     uis: HashMap<NodeIx, Arc<Map<String, Json>>>,
     origins: HashMap<NodeIx, Arc<NodeRef>>,
-    executed: Vec<NodeId>,
+    pub(super) executed: Vec<NodeId>,
     /// Values that nodes of expansions carry, by node; and those that an expanded node will give.
     pub(super) carried: HashMap<NodeIx, Vec<Column>>,
     /// Expanded nodes whose subgraph has run.
@@ -221,77 +222,6 @@ impl<'e> Run<'e> {
         self.think(ix)
     }
 
-    /// Asks a node which lazy inputs it needs until it needs no more.
-    fn think(&mut self, ix: NodeIx) -> Result<(), Stop> {
-        loop {
-            if self.open_lazy(ix).next().is_none() {
-                return self.execute(ix);
-            }
-            let context = self.context(ix);
-            let class = self.board.graph.node(ix).class.clone();
-            let calls = calls(&class, &self.columns(ix));
-            if class.schema.work == Work::Async {
-                let asked = invoke::needs_async(class.node, context, calls);
-                let task = async move { Reply { ix, said: Said::Needs(asked.await) } };
-                self.waiting.insert(ix, self.tasks.spawn(task));
-                return Ok(());
-            }
-            let names =
-                invoke::needs(&*class.node, &context, &calls).map_err(|error| self.failed(ix, error))?;
-            drop(calls);
-            match self.asked(ix, &names) {
-                Asked::Nothing => return self.execute(ix),
-                Asked::There => {}
-                Asked::Deferred => return Ok(()),
-            }
-        }
-    }
-
-    /// Lazy links that were not asked for, by place.
-    fn open_lazy(&self, ix: NodeIx) -> impl Iterator<Item = usize> {
-        let asked = &self.board.state(ix).asked;
-        let inputs = self.board.graph.node(ix).inputs.iter().enumerate();
-        inputs
-            .filter(|(_, input)| input.lazy && input.link().is_some())
-            .map(|(place, _)| place)
-            .filter(|place| !asked.contains(&(*place as u32)))
-    }
-
-    /// Stages the lazy inputs that a node named.
-    fn asked(&mut self, ix: NodeIx, names: &[String]) -> Asked {
-        let graph = &self.board.graph;
-        let named = self.open_lazy(ix).filter(|place| {
-            let name = &*graph.node(ix).inputs[*place].name;
-            names.iter().any(|wanted| wanted == name)
-        });
-        let places: Vec<usize> = named.collect();
-        if places.is_empty() {
-            return Asked::Nothing;
-        }
-        let mut effects = Effects::default();
-        let mut wants = Vec::new();
-        for place in places {
-            self.board.state_mut(ix).asked.push(place as u32);
-            let input = &self.board.graph.node(ix).inputs[place];
-            let name = input.name.to_string();
-            if let Some((from, _)) = input.link() {
-                self.board.want(from, &mut effects);
-                if self.board.wait_for(ix, from) {
-                    wants.push(name);
-                }
-            }
-        }
-        if wants.is_empty() {
-            self.settle(effects);
-            return Asked::There;
-        }
-        self.board.state_mut(ix).phase = Phase::Staged;
-        self.emit(EventKind::NodeDeferred { node: self.node_ref(ix), wants });
-        self.revise(ix, &mut effects);
-        self.settle(effects);
-        Asked::Deferred
-    }
-
     /// Has what was staged planned, and says so.
     pub(super) fn revise(&mut self, cause: NodeIx, effects: &mut Effects) {
         let (order, added_peak) = if effects.staged.is_empty() {
@@ -305,7 +235,7 @@ impl<'e> Run<'e> {
         self.board.rank(&order, effects);
     }
 
-    fn columns(&self, ix: NodeIx) -> Columns {
+    pub(super) fn columns(&self, ix: NodeIx) -> Columns {
         let asked = &self.board.state(ix).asked;
         gather(&self.board.graph.node(ix).inputs, |place, input| {
             if input.lazy && !asked.contains(&(place as u32)) {
@@ -316,7 +246,7 @@ impl<'e> Run<'e> {
         })
     }
 
-    fn context(&mut self, ix: NodeIx) -> Context {
+    pub(super) fn context(&mut self, ix: NodeIx) -> Context {
         let node = self.board.graph.node(ix);
         let wants = node.class.schema.hidden.iter().any(|(_, hidden)| *hidden == Hidden::DynPrompt);
         let dynamic = wants.then(|| self.dynamic.workflow(&self.board.graph));
@@ -324,7 +254,7 @@ impl<'e> Run<'e> {
         Context::new(self.info.clone(), self.node_ref(ix), dynamic).with_savings(savings)
     }
 
-    fn execute(&mut self, ix: NodeIx) -> Result<(), Stop> {
+    pub(super) fn execute(&mut self, ix: NodeIx) -> Result<(), Stop> {
         if self.board.graph.node(ix).spent {
             let message = "its outputs are gone, and it cannot make them again because it stood in an \
                            expansion that is over; link to a node outside of that expansion, or keep a cache";
@@ -557,40 +487,6 @@ impl<'e> Run<'e> {
         self.emit(EventKind::NodeFinished { node, origin, ui, cached: true, seconds: 0.0, bytes: 0 });
     }
 
-    pub(super) fn failed(&self, ix: NodeIx, error: NodeError) -> Stop {
-        if error.is_cancelled() { Stop::Cancelled(Some(ix)) } else { Stop::Failed(ix, error) }
-    }
-
-    fn stopped(&mut self, stop: Stop) -> RunError {
-        let executed = std::mem::take(&mut self.executed);
-        let (ix, message, exception, kind, inputs) = match stop {
-            Stop::Cancelled(ix) => {
-                return RunError::Interrupted { node: ix.map(|ix| self.node_ref(ix)), executed };
-            }
-            Stop::Failed(ix, error) => {
-                let asynchronous = self.board.graph.node(ix).class.schema.work == Work::Async;
-                let inputs = if asynchronous { Map::new() } else { shown(&self.columns(ix)) };
-                (ix, error.to_string(), error.exception.clone(), kind(error.kind), inputs)
-            }
-            Stop::Cycle => {
-                let pending = |ix| self.expanded.get(&ix).map(Pending::links).unwrap_or_default();
-                let (cycle, blamed) = self
-                    .board
-                    .find_cycle(&pending)
-                    .unwrap_or_else(|| (Vec::new(), self.board.stuck().next().unwrap_or_default()));
-                let ids: Vec<String> =
-                    cycle.iter().map(|ix| self.board.graph.node(*ix).info.id.to_string()).collect();
-                let message = match ids.as_slice() {
-                    [one] => format!("Dependency cycle detected: {one} needs itself"),
-                    all => format!("Dependency cycle detected: {} need each other", all.join(", ")),
-                };
-                (blamed, message, "graph.DependencyCycleError".to_owned(), "cycle", Map::new())
-            }
-        };
-        let node = self.node_ref(ix);
-        RunError::Failed(Arc::new(JobError { node, message, exception, kind, inputs, executed }))
-    }
-
     fn clean_up(&mut self) {
         for column in self.board.drain() {
             self.engine.holdings.give(&column, By::Job);
@@ -607,25 +503,5 @@ impl Drop for Run<'_> {
     fn drop(&mut self) {
         self.clean_up();
         self.engine.cache.lock().unwrap_or_else(PoisonError::into_inner).end();
-    }
-}
-
-/// What came of asking a node for its lazy inputs.
-enum Asked {
-    /// It needs no more.
-    Nothing,
-    /// It needs some, and they are there.
-    There,
-    /// It waits for some.
-    Deferred,
-}
-
-fn kind(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::Input => "input",
-        ErrorKind::Model => "model",
-        ErrorKind::Memory => "memory",
-        ErrorKind::Panicked => "panicked",
-        ErrorKind::Cancelled | ErrorKind::Failed => "failed",
     }
 }
