@@ -10,7 +10,7 @@ use ebb_engine::execute::{Engine, EngineConfig, Job};
 use ebb_engine::graph::Graph;
 use ebb_engine::node::{Context, Inputs, Node, NodeError, Outcome};
 use ebb_engine::registry::Registry;
-use ebb_engine::residency::{KeepLast, Residency};
+use ebb_engine::residency::{Foresight, Residency};
 use ebb_engine::schema::{Input, Schema};
 use ebb_engine::workflow::{Workflow, WorkflowNode};
 
@@ -82,7 +82,7 @@ fn setup(cache: CachePolicy) -> Setup {
     registry.add(Step).expect("a new registry");
     registry.add(End).expect("another name");
     let config = EngineConfig { cache, ..EngineConfig::default() };
-    let engine = Engine::new(Arc::new(registry), Residency::new(KeepLast, None), config);
+    let engine = Engine::new(Arc::new(registry), Residency::new(Foresight, None), config);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build();
     Setup { engine, runtime: runtime.expect("a runtime") }
 }

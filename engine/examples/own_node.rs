@@ -9,7 +9,7 @@ use ebb_engine::events::{Event, EventKind};
 use ebb_engine::execute::{Engine, EngineConfig, Job};
 use ebb_engine::node::{Context, Inputs, Node, NodeError, Outcome};
 use ebb_engine::registry::Registry;
-use ebb_engine::residency::{KeepLast, Residency};
+use ebb_engine::residency::{Foresight, Residency};
 use ebb_engine::schema::{Input, Schema};
 use ebb_engine::workflow::Workflow;
 use serde_json::json;
@@ -68,7 +68,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut registry = Registry::new();
     registry.add(Echo)?;
     registry.add(ShowText)?;
-    let engine = Engine::new(Arc::new(registry), Residency::new(KeepLast, None), EngineConfig::default());
+    let engine = Engine::new(Arc::new(registry), Residency::new(Foresight, None), EngineConfig::default());
 
     let workflow = Workflow::from_json(json!({
         "1": {"class_type": "Echo", "inputs": {"text": "ebb and flow, ", "times": 3}},

@@ -10,7 +10,7 @@ use ebb_engine::cache::CachePolicy;
 use ebb_engine::events::{EventKind, Recorder};
 use ebb_engine::execute::{Engine, EngineConfig, Job, RunError};
 use ebb_engine::node::{BoxFuture, Cancel, Context, Inputs, Node, NodeError, Outcome};
-use ebb_engine::residency::{KeepLast, Residency};
+use ebb_engine::residency::{Foresight, Residency};
 use ebb_engine::schema::{Input, Schema};
 use ebb_engine::workflow::{InputValue, Link, Workflow, WorkflowNode};
 use serde_json::json;
@@ -72,7 +72,7 @@ fn grown(into: &str) -> serde_json::Value {
 fn growing(config: EngineConfig) -> Engine {
     let mut registry = registry();
     registry.add(Grow).unwrap();
-    Engine::new(Arc::new(registry), Residency::new(KeepLast, None), config)
+    Engine::new(Arc::new(registry), Residency::new(Foresight, None), config)
 }
 
 async fn refused(config: EngineConfig, into: &str) -> (String, String) {

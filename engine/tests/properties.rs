@@ -10,7 +10,7 @@ use ebb_engine::cache::CachePolicy;
 use ebb_engine::events::{Event, EventKind, Recorder, Silent};
 use ebb_engine::execute::{Engine, Job, RunError};
 use ebb_engine::node::{Cancel, RunInfo};
-use ebb_engine::residency::{KeepLast, Residency};
+use ebb_engine::residency::{Foresight, Residency};
 use ebb_engine::schema::Work;
 use ebb_engine::workflow::{InputValue, NodeId, Workflow, WorkflowNode};
 use proptest::prelude::*;
@@ -110,7 +110,7 @@ fn naively(workflow: &Workflow) -> Result<HashMap<String, Json>, String> {
         extra_pnginfo: Arc::new(Json::Null),
         sink: Arc::new(Silent),
         cancel: Cancel::new(),
-        residency: Residency::new(KeepLast, None),
+        residency: Residency::new(Foresight, None),
     });
     let naive = Naive { registry: &registry, run };
     let mut shown = HashMap::new();

@@ -10,7 +10,7 @@ use ebb_engine::events::Silent;
 use ebb_engine::execute::{Engine, EngineConfig, Job};
 use ebb_engine::node::{Context, Inputs, Node, NodeError, Outcome};
 use ebb_engine::registry::Registry;
-use ebb_engine::residency::{KeepLast, Residency};
+use ebb_engine::residency::{Foresight, Residency};
 use ebb_engine::schema::{Input, Schema};
 use ebb_engine::workflow::Workflow;
 use ebb_kernels::{Kernels, Pool, Threads};
@@ -64,7 +64,7 @@ async fn six_prompts_give_the_reference_pictures() {
     let mut registry = Registry::new();
     ebb_nodes::register(&mut registry, &environment).unwrap();
     registry.add(Catch(caught.clone())).unwrap();
-    let residency = Residency::new(KeepLast, None);
+    let residency = Residency::new(Foresight, None);
     let engine = Engine::new(Arc::new(registry), residency, EngineConfig::default());
 
     let settings = std::fs::read(repository("tests/reference/demo-model/settings.json")).unwrap();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ebb_engine::cache::CachePolicy;
 use ebb_engine::execute::{Engine, EngineConfig};
 use ebb_engine::registry::Registry;
-use ebb_engine::residency::{KeepLast, KeepNothing, Lru, Residency};
+use ebb_engine::residency::{Foresight, KeepLast, KeepNothing, Lru, Residency};
 use ebb_kernels::{Kernels, Pool, Threads};
 use ebb_models::ops::{Ops, Precision};
 use ebb_nodes::{Compute, Environment, Folders};
@@ -77,7 +77,8 @@ pub(super) fn engine(
     let residency = match options.cache {
         Some(CacheChoice::Nothing) => Residency::new(KeepNothing, budget),
         Some(CacheChoice::Lru(count)) => Residency::new(Lru(count), budget),
-        Some(CacheChoice::Last) | None => Residency::new(KeepLast, budget),
+        Some(CacheChoice::Last) => Residency::new(KeepLast, budget),
+        None => Residency::new(Foresight, budget),
     };
     let cache = match options.cache {
         Some(CacheChoice::Nothing) => CachePolicy::None,

@@ -41,8 +41,23 @@ impl Holdings {
         column.values().iter().for_each(|value| self.take_value(value, by, maker));
     }
 
-    pub(crate) fn give(&self, column: &Column, by: By) {
-        column.values().iter().for_each(|value| self.give_value(value, by));
+    /// The bytes that nobody holds any more.
+    pub(crate) fn give(&self, column: &Column, by: By) -> u64 {
+        column.values().iter().map(|value| self.give_value(value, by)).sum()
+    }
+
+    /// Bytes of a column that no job holds.
+    pub(crate) fn idle(&self, column: &Column) -> u64 {
+        column.values().iter().map(|value| self.idle_value(value)).sum()
+    }
+
+    fn idle_value(&self, value: &Value) -> u64 {
+        if let Value::List(values) = value {
+            return values.iter().map(|value| self.idle_value(value)).sum();
+        }
+        let Some(address) = value.address() else { return 0 };
+        let all = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(&address).filter(|holding| holding.jobs == 0).map_or(0, |holding| holding.bytes)
     }
 
     fn take_value(&self, value: &Value, by: By, maker: &NodeRef) {
@@ -65,22 +80,22 @@ impl Holdings {
         holding.enter(&self.ledger);
     }
 
-    fn give_value(&self, value: &Value, by: By) {
+    fn give_value(&self, value: &Value, by: By) -> u64 {
         if let Value::List(values) = value {
-            return values.iter().for_each(|value| self.give_value(value, by));
+            return values.iter().map(|value| self.give_value(value, by)).sum();
         }
-        let Some(address) = value.address() else { return };
+        let Some(address) = value.address() else { return 0 };
         let mut all = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(holding) = all.get_mut(&address) else { return };
+        let Some(holding) = all.get_mut(&address) else { return 0 };
         match by {
             By::Job => holding.jobs = holding.jobs.saturating_sub(1),
             By::Cache => holding.cached = holding.cached.saturating_sub(1),
         }
         if holding.jobs + holding.cached == 0 {
-            all.remove(&address);
-        } else {
-            holding.enter(&self.ledger);
+            return all.remove(&address).map_or(0, |holding| holding.bytes);
         }
+        holding.enter(&self.ledger);
+        0
     }
 }
 

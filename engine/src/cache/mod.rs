@@ -7,12 +7,14 @@
 mod holdings;
 mod signature;
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use lru::LruCache;
 use serde_json::{Map, Value as Json};
 
 use crate::node::{NodeRef, Sketch};
+use crate::residency::{CachedOutput, Shelf};
 use crate::value::Column;
 
 pub(crate) use holdings::{By, Holdings};
@@ -44,6 +46,8 @@ pub(crate) struct Entry {
     pub(crate) sketches: Arc<[Sketch]>,
     /// Made inside of an expansion, so that the next workflow does not name it.
     pub(crate) inner: bool,
+    /// Seconds that it took to make them.
+    pub(crate) seconds: f64,
 }
 
 struct Kept {
@@ -51,6 +55,8 @@ struct Kept {
     bytes: u64,
     /// The run that used it last.
     run: u64,
+    /// When it was used last, by the clock that it shares with weights.
+    used: u64,
 }
 
 /// Outputs by signature.
@@ -58,19 +64,25 @@ pub(crate) struct Cache {
     policy: CachePolicy,
     kept: LruCache<Signature, Kept>,
     holdings: Arc<Holdings>,
+    /// Counts uses, of weights and of outputs.
+    clock: Arc<AtomicU64>,
     bytes: u64,
     run: u64,
 }
 
 impl Cache {
-    pub(crate) fn new(policy: CachePolicy, holdings: Arc<Holdings>) -> Self {
-        Self { policy, kept: LruCache::unbounded(), holdings, bytes: 0, run: 0 }
+    pub(crate) fn new(policy: CachePolicy, holdings: Arc<Holdings>, clock: Arc<AtomicU64>) -> Self {
+        Self { policy, kept: LruCache::unbounded(), holdings, clock, bytes: 0, run: 0 }
+    }
+
+    fn tick(&self) -> u64 {
+        self.clock.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// A run begins. Under [`CachePolicy::LastRun`] the entries that its workflow does not name go;
     /// those from inside of expansions wait for the end, for the run may come upon them yet.
-    pub(crate) fn begin(&mut self, named: impl Fn(&Signature) -> bool) {
-        self.run += 1;
+    pub(crate) fn begin(&mut self, run: u64, named: impl Fn(&Signature) -> bool) {
+        self.run = run;
         if self.policy == CachePolicy::LastRun {
             self.retain(|signature, kept| kept.entry.inner || named(signature));
         }
@@ -94,8 +106,9 @@ impl Cache {
     }
 
     pub(crate) fn get(&mut self, signature: &Signature) -> Option<Entry> {
+        let used = self.tick();
         let kept = self.kept.get_mut(signature)?;
-        kept.run = self.run;
+        (kept.run, kept.used) = (self.run, used);
         Some(kept.entry.clone())
     }
 
@@ -108,7 +121,8 @@ impl Cache {
         }
         let bytes = entry.outputs.iter().map(Column::bytes).sum();
         self.bytes += bytes;
-        if let Some(old) = self.kept.put(signature, Kept { entry, bytes, run: self.run }) {
+        let used = self.tick();
+        if let Some(old) = self.kept.put(signature, Kept { entry, bytes, run: self.run, used }) {
             self.gone(&old);
         }
         loop {
@@ -141,11 +155,42 @@ impl Cache {
         }
     }
 
-    fn gone(&mut self, kept: &Kept) {
+    fn gone(&mut self, kept: &Kept) -> u64 {
         self.bytes -= kept.bytes;
-        for column in kept.entry.outputs.iter() {
-            self.holdings.give(column, By::Cache);
+        kept.entry.outputs.iter().map(|column| self.holdings.give(column, By::Cache)).sum()
+    }
+}
+
+/// Kept outputs compete with weights for memory.
+impl Shelf for Mutex<Cache> {
+    fn kept(&self) -> Vec<CachedOutput> {
+        let cache = self.lock().unwrap_or_else(PoisonError::into_inner);
+        let heavy = cache.kept.iter().filter(|(_, kept)| kept.bytes > 0);
+        heavy
+            .map(|(signature, kept)| CachedOutput {
+                signature: *signature,
+                label: format!("{} #{}", kept.entry.origin.class, kept.entry.origin.id).into(),
+                idle: kept.entry.outputs.iter().map(|column| cache.holdings.idle(column)).sum(),
+                bytes: kept.bytes,
+                last_job: kept.run,
+                last_used: kept.used,
+                seconds: kept.entry.seconds,
+            })
+            .collect()
+    }
+
+    fn let_go(&self, signature: Signature) -> Option<u64> {
+        let mut cache = self.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = cache.kept.peek(&signature)?;
+        // A job may have come upon it since it was a candidate.
+        if kept.entry.outputs.iter().all(|column| cache.holdings.idle(column) == 0) {
+            return None;
         }
+        let kept = cache.kept.pop(&signature)?;
+        let freed = cache.gone(&kept);
+        // The outputs are freed outside of the lock.
+        drop(cache);
+        Some(freed)
     }
 }
 

@@ -27,6 +27,14 @@ impl fmt::Display for Signature {
     }
 }
 
+#[cfg(test)]
+impl Signature {
+    /// A signature of anything, for tests of what is kept by signature.
+    pub(crate) fn of_bytes(bytes: &[u8]) -> Self {
+        hash(bytes)
+    }
+}
+
 /// Signatures of payloads that an expansion may carry on, by address.
 pub(crate) type Known = HashMap<usize, Signature>;
 

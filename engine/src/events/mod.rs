@@ -169,6 +169,26 @@ pub enum EventKind {
         /// Bytes to read.
         total: u64,
     },
+    /// Weights that a later step needs are being read ahead, while another one computes.
+    Prefetching {
+        /// The node that will need them.
+        node: Arc<NodeRef>,
+        /// Which.
+        component: ComponentKey,
+        /// Their name for people.
+        label: Arc<str>,
+        /// Bytes that they will hold.
+        bytes: u64,
+    },
+    /// Cached outputs were given back to make room.
+    CacheEvicted {
+        /// The node that made them, for people.
+        label: Arc<str>,
+        /// Bytes that this freed.
+        bytes: u64,
+        /// Why, in words.
+        reason: String,
+    },
     /// Weights were given back.
     Evicted {
         /// Which.

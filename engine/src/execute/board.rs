@@ -56,7 +56,8 @@ pub(super) struct State {
     pub(super) from_cache: bool,
     /// Wanted for its effect: it runs even if nobody reads its outputs.
     pub(super) root: bool,
-    rank: u64,
+    /// Its place in the order; what a revision adds comes before what was there.
+    pub(super) rank: u64,
 }
 
 /// What a change of the board brings about; the run acts on it.

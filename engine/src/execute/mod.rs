@@ -13,6 +13,7 @@ mod expand;
 mod invoke;
 mod lazy;
 mod run;
+mod weights;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -138,7 +139,9 @@ impl Engine {
     /// An engine that knows the nodes of a registry.
     pub fn new(registry: Arc<Registry>, residency: Arc<Residency>, config: EngineConfig) -> Self {
         let holdings = Arc::new(Holdings::new(residency.ledger().clone()));
-        let cache = Arc::new(Mutex::new(Cache::new(config.cache, holdings.clone())));
+        let cache = Cache::new(config.cache, holdings.clone(), residency.clock().clone());
+        let cache = Arc::new(Mutex::new(cache));
+        residency.attach(&cache);
         Self { registry, residency, config, holdings, cache, device: Arc::new(Semaphore::new(1)) }
     }
 
@@ -166,7 +169,7 @@ impl Engine {
 
     /// The plan of a checked workflow, given what the cache holds now.
     pub fn plan(&self, graph: &Graph) -> Plan {
-        prepare(graph, &self.cache, self.config.cache, self.room(), false).plan
+        prepare(graph, &self.cache, self.config.cache, self.room(), None).plan
     }
 
     /// What the residency manager does with weights that nobody uses.
@@ -197,10 +200,12 @@ impl Engine {
     pub async fn run(&self, job: Job) -> Result<RunReport, RunError> {
         let Job { id, graph, extra_pnginfo, sink, cancel } = job;
         self.residency.ledger().reset_peak();
+        let run = self.residency.begin(&id);
+        let _ends = Ends { residency: &self.residency, job: &id };
         // Planning asks nodes about files: that is no work for the threads that serve requests.
         let (cache, policy, room) = (self.cache.clone(), self.config.cache, self.room());
         let planned = tokio::task::spawn_blocking(move || {
-            let prepared = prepare(&graph, &cache, policy, room, true);
+            let prepared = prepare(&graph, &cache, policy, room, Some(run));
             (graph, prepared)
         });
         // It is not run if the runtime is shutting down.
@@ -208,7 +213,7 @@ impl Engine {
             return Err(RunError::Interrupted { node: None, executed: Vec::new() });
         };
         let info = RunInfo {
-            job: id,
+            job: id.clone(),
             prompt: graph.prompt().clone(),
             extra_pnginfo,
             sink,
@@ -219,15 +224,33 @@ impl Engine {
     }
 }
 
-/// Signs and plans a graph. A run that `begins` has the cache drop what the graph does not name.
-fn prepare(graph: &Graph, cache: &Mutex<Cache>, policy: CachePolicy, room: Room, begins: bool) -> Prepared {
+/// Tells that a job ended, however it did.
+struct Ends<'a> {
+    residency: &'a Residency,
+    job: &'a Arc<str>,
+}
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.residency.end(self.job);
+    }
+}
+
+/// Signs and plans a graph. A run that begins, by its number, has the cache drop what the graph does not name.
+fn prepare(
+    graph: &Graph,
+    cache: &Mutex<Cache>,
+    policy: CachePolicy,
+    room: Room,
+    begins: Option<u64>,
+) -> Prepared {
     let signer = Prepared::sign(graph);
     let cached: HashMap<_, _> = {
         let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
         let signatures = graph.submitted().map(|ix| signer.of(ix));
-        if begins {
+        if let Some(run) = begins {
             let named: HashSet<_> = signatures.clone().collect();
-            cache.begin(|signature| named.contains(signature));
+            cache.begin(run, |signature| named.contains(signature));
         }
         signatures.filter_map(|signature| Some((signature, cache.sketches(&signature)?))).collect()
     };

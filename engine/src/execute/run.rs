@@ -14,6 +14,7 @@ use super::dynamic::DynPrompt;
 use super::expand::Pending;
 use super::invoke::{self, Given, Reply, Said};
 use super::lazy::Asked;
+use super::weights::Ahead;
 use super::{Engine, RunError, RunReport};
 use crate::cache::{By, Entry};
 use crate::events::EventKind;
@@ -44,10 +45,12 @@ pub(super) struct Run<'e> {
     pub(super) expanded: HashMap<NodeIx, Pending>,
     pub(super) dynamic: DynPrompt,
     pub(super) tasks: JoinSet<Reply>,
+    /// Weights that later steps will use, and those that are read ahead for them.
+    pub(super) ahead: Ahead,
     /// Asynchronous nodes under way: these can be dropped where they wait.
     pub(super) waiting: HashMap<NodeIx, AbortHandle>,
     /// The node on the compute thread.
-    computing: Option<NodeIx>,
+    pub(super) computing: Option<NodeIx>,
     begun: HashMap<NodeIx, Instant>,
     uis: HashMap<NodeIx, Arc<Map<String, Json>>>,
     origins: HashMap<NodeIx, Arc<NodeRef>>,
@@ -67,6 +70,7 @@ impl<'e> Run<'e> {
             expanded: HashMap::new(),
             dynamic: DynPrompt::default(),
             tasks: JoinSet::new(),
+            ahead: Ahead::default(),
             waiting: HashMap::new(),
             computing: None,
             begun: HashMap::new(),
@@ -79,6 +83,7 @@ impl<'e> Run<'e> {
     }
 
     pub(super) fn emit(&self, kind: EventKind) {
+        self.info.residency.sample();
         self.info.sink.emit(crate::events::Event { job: self.info.job.clone(), kind });
     }
 
@@ -97,6 +102,7 @@ impl<'e> Run<'e> {
             // What computes sees the flag at its next check; its memory is its own until then.
             while self.tasks.join_next().await.is_some() {}
         }
+        self.ahead.end().await;
         let ended = ended.map_err(|stop| self.stopped(stop));
         self.clean_up();
         match ended {
@@ -154,6 +160,7 @@ impl<'e> Run<'e> {
                 let stop = self.info.cancel.clone();
                 tokio::select! {
                     Some(reply) = self.tasks.join_next() => self.take(reply)?,
+                    () = self.ahead.one_is_there() => self.read_ahead(),
                     () = stop.cancelled() => {}
                 }
                 slice = Instant::now();
@@ -165,6 +172,7 @@ impl<'e> Run<'e> {
     fn open(&mut self) {
         let steps = self.board.prepared.plan.steps.len();
         let predicted_peak = self.board.prepared.plan.predicted_peak;
+        self.ahead.promised = predicted_peak;
         self.emit(EventKind::Started { steps, predicted_peak });
         let cached = self.board.prepared.plan.cached.iter().map(|node| node.id.clone()).collect();
         self.emit(EventKind::Cached { nodes: cached });
@@ -184,6 +192,7 @@ impl<'e> Run<'e> {
         }
         let order: Vec<NodeIx> = self.board.prepared.plan.steps.iter().map(|step| step.ix).collect();
         self.board.rank(&order, &mut effects);
+        self.look_ahead(&order);
         self.settle(effects);
     }
 
@@ -230,9 +239,11 @@ impl<'e> Run<'e> {
             self.board.prepared.revise(&self.board.graph, &effects.staged)
         };
         let predicted_peak = self.info.residency.ledger().total().saturating_add(added_peak);
+        self.ahead.promised = self.ahead.promised.max(predicted_peak);
         let node = self.node_ref(cause);
         self.emit(EventKind::PlanRevised { node, added: order.len(), predicted_peak });
         self.board.rank(&order, effects);
+        self.look_ahead(&order);
     }
 
     pub(super) fn columns(&self, ix: NodeIx) -> Columns {
@@ -260,6 +271,7 @@ impl<'e> Run<'e> {
                            expansion that is over; link to a node outside of that expansion, or keep a cache";
             return Err(Stop::Failed(ix, NodeError::failed(message)));
         }
+        self.reached(ix);
         let context = self.context(ix);
         let class = self.board.graph.node(ix).class.clone();
         let calls = calls(&class, &self.columns(ix));
@@ -288,8 +300,10 @@ impl<'e> Run<'e> {
                 Ok(())
             }
             Work::Compute => {
+                self.info.residency.step(&self.node_ref(ix), &self.info.job);
                 let device = self.engine.device.clone();
                 self.computing = Some(ix);
+                self.read_ahead();
                 self.tasks.spawn(async move {
                     let stop = context.cancel().clone();
                     let turn = tokio::select! {
@@ -391,15 +405,19 @@ impl<'e> Run<'e> {
         }
         let ui = self.uis.get(&ix).cloned();
         let signature = self.board.prepared.signer.of(ix);
+        let seconds = self.begun.remove(&ix).map_or(0.0, |begun| begun.elapsed().as_secs_f64());
         let entry = Entry {
             outputs: outputs.clone(),
             ui: ui.clone(),
             origin: origin.clone(),
             sketches: self.board.prepared.forecasts.sketches(ix),
             inner: self.board.graph.node(ix).origin.is_some(),
+            seconds,
         };
         self.engine.cache.lock().unwrap_or_else(PoisonError::into_inner).put(signature, entry);
-        let seconds = self.begun.remove(&ix).map_or(0.0, |begun| begun.elapsed().as_secs_f64());
+        if bytes > 0 {
+            self.info.residency.fit();
+        }
         let node = origin.clone();
         self.emit(EventKind::NodeFinished { node, origin, ui, cached: false, seconds, bytes });
 
@@ -501,6 +519,8 @@ impl<'e> Run<'e> {
 impl Drop for Run<'_> {
     /// A run that is dropped halfway gives back what it holds as well.
     fn drop(&mut self) {
+        // Whatever still computes or reads for it stops at its next check.
+        self.info.cancel.cancel();
         self.clean_up();
         self.engine.cache.lock().unwrap_or_else(PoisonError::into_inner).end();
     }

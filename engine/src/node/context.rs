@@ -101,6 +101,10 @@ impl Context {
         &self.run.job
     }
 
+    pub(crate) fn job_id(&self) -> &Arc<str> {
+        &self.run.job
+    }
+
     /// The workflow as submitted.
     pub fn prompt(&self) -> &Workflow {
         &self.run.prompt
@@ -190,6 +194,7 @@ impl Context {
 
     /// Tells whoever listens.
     pub fn emit(&self, kind: EventKind) {
+        self.run.residency.sample();
         self.run.sink.emit(Event { job: self.run.job.clone(), kind });
     }
 }

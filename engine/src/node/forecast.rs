@@ -12,7 +12,7 @@ use indexmap::IndexMap;
 use serde_json::Value as Json;
 
 use super::Way;
-use crate::residency::ComponentSpec;
+use crate::residency::{ComponentKey, ComponentSpec, Loader};
 use crate::value::Payload;
 
 /// What is known of a value before it exists.
@@ -127,6 +127,8 @@ pub struct Forecast {
     pub scratch: u64,
     /// How it could be done in less memory, the least costly way first.
     pub ways: Vec<Way>,
+    /// How those weights can be read before the node runs, where they can.
+    pub loaders: Vec<(ComponentKey, Loader)>,
 }
 
 impl Forecast {
@@ -150,6 +152,12 @@ impl Forecast {
     pub fn or(mut self, ways: impl IntoIterator<Item = Way>) -> Self {
         self.ways.extend(ways);
         self
+    }
+
+    /// Adds weights that it holds while it runs, and how to read them ahead, while another node computes.
+    pub fn loading(mut self, component: ComponentSpec, loader: Loader) -> Self {
+        self.loaders.push((component.key.clone(), loader));
+        self.using(component)
     }
 
     /// Sets the scratch.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::manager::Residency;
+use crate::node::NodeError;
 
 /// Weights in memory.
 pub trait Component: Any + Send + Sync {
@@ -47,7 +48,7 @@ pub struct ComponentSpec {
 
 /// Told by a loader how far it is.
 pub struct LoadProgress<'a> {
-    pub(super) report: &'a dyn Fn(u64, u64) -> Result<(), crate::node::NodeError>,
+    pub(super) report: &'a dyn Fn(u64, u64) -> Result<(), NodeError>,
 }
 
 impl LoadProgress<'_> {
@@ -55,8 +56,45 @@ impl LoadProgress<'_> {
     ///
     /// # Errors
     /// A cancellation, if the run was asked to stop.
-    pub fn report(&self, done: u64, total: u64) -> Result<(), crate::node::NodeError> {
+    pub fn report(&self, done: u64, total: u64) -> Result<(), NodeError> {
         (self.report)(done, total)
+    }
+}
+
+/// Weights that were just read, whatever their type.
+pub(super) struct Loaded {
+    pub(super) component: Arc<dyn Any + Send + Sync>,
+    pub(super) bytes: u64,
+}
+
+impl Loaded {
+    pub(super) fn new<C: Component>(component: C) -> Self {
+        Self { bytes: component.bytes(), component: Arc::new(component) }
+    }
+}
+
+/// Reads a component when nobody has asked for it yet, so that it is there when somebody does.
+#[derive(Clone)]
+pub struct Loader(Arc<Load>);
+
+type Load = dyn Fn(&LoadProgress<'_>) -> Result<Loaded, NodeError> + Send + Sync;
+
+impl Loader {
+    /// Wraps what [`Context::component`](crate::node::Context::component) would be given.
+    pub fn new<C: Component>(
+        load: impl Fn(&LoadProgress<'_>) -> Result<C, NodeError> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(move |progress| load(progress).map(Loaded::new)))
+    }
+
+    pub(super) fn load(&self, progress: &LoadProgress<'_>) -> Result<Loaded, NodeError> {
+        (self.0)(progress)
+    }
+}
+
+impl fmt::Debug for Loader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Loader")
     }
 }
 
@@ -65,11 +103,13 @@ pub struct Lease<C> {
     component: Arc<C>,
     key: ComponentKey,
     residency: Arc<Residency>,
+    /// Which of the leases on the component this is.
+    ticket: u64,
 }
 
 impl<C> Lease<C> {
-    pub(super) fn new(component: Arc<C>, key: ComponentKey, residency: Arc<Residency>) -> Self {
-        Self { component, key, residency }
+    pub(super) fn new(component: Arc<C>, key: ComponentKey, residency: Arc<Residency>, ticket: u64) -> Self {
+        Self { component, key, residency, ticket }
     }
 
     /// Which weights.
@@ -88,6 +128,6 @@ impl<C> Deref for Lease<C> {
 
 impl<C> Drop for Lease<C> {
     fn drop(&mut self) {
-        self.residency.release(&self.key);
+        self.residency.release(&self.key, self.ticket);
     }
 }

@@ -17,6 +17,21 @@ pub enum OwnerKind {
     Cached,
     /// Activations and other scratch.
     Scratch,
+    /// Buffers beside the weights while these are read.
+    Loading,
+}
+
+impl OwnerKind {
+    /// Its name in reports: `weights`, `values`, `cache`, `activations` or `scratch`.
+    pub fn shown(self) -> &'static str {
+        match self {
+            Self::Weights => "weights",
+            Self::Output => "values",
+            Self::Cached => "cache",
+            Self::Scratch => "activations",
+            Self::Loading => "scratch",
+        }
+    }
 }
 
 /// Who holds bytes.
@@ -48,12 +63,24 @@ impl Ledger {
 
     /// Enters bytes of an owner; they leave when the entry is dropped.
     pub fn hold(self: &Arc<Self>, owner: Owner, bytes: u64) -> Held {
-        let mut state = self.lock();
-        *state.owners.entry(owner.clone()).or_default() += bytes;
-        state.total += bytes;
-        state.peak = state.peak.max(state.total);
-        drop(state);
+        self.lock().enter(&owner, bytes);
         Held { ledger: self.clone(), owner, bytes }
+    }
+
+    /// Enters bytes of owners together, unless the sum would then be above a limit.
+    pub(super) fn hold_within<const N: usize>(
+        self: &Arc<Self>,
+        limit: u64,
+        owners: [(Owner, u64); N],
+    ) -> Result<[Held; N], [(Owner, u64); N]> {
+        let mut state = self.lock();
+        let more = owners.iter().fold(0u64, |sum, (_, bytes)| sum.saturating_add(*bytes));
+        if state.total.saturating_add(more) > limit {
+            return Err(owners);
+        }
+        owners.iter().for_each(|(owner, bytes)| state.enter(owner, *bytes));
+        drop(state);
+        Ok(owners.map(|(owner, bytes)| Held { ledger: self.clone(), owner, bytes }))
     }
 
     /// Bytes held now.
@@ -78,6 +105,30 @@ impl Ledger {
     }
 }
 
+impl State {
+    fn enter(&mut self, owner: &Owner, bytes: u64) {
+        if bytes == 0 {
+            return;
+        }
+        match self.owners.get_mut(owner) {
+            Some(held) => *held += bytes,
+            None => _ = self.owners.insert(owner.clone(), bytes),
+        }
+        self.total += bytes;
+        self.peak = self.peak.max(self.total);
+    }
+
+    fn leave(&mut self, owner: &Owner, bytes: u64) {
+        self.total -= bytes;
+        if let Some(held) = self.owners.get_mut(owner) {
+            *held -= bytes;
+            if *held == 0 {
+                self.owners.remove(owner);
+            }
+        }
+    }
+}
+
 /// An entry in the ledger.
 #[derive(Debug)]
 pub struct Held {
@@ -96,17 +147,19 @@ impl Held {
     pub fn owner(&self) -> &Owner {
         &self.owner
     }
+
+    /// Corrects the bytes, now that they are known.
+    pub(super) fn correct(&mut self, bytes: u64) {
+        let mut state = self.ledger.lock();
+        state.leave(&self.owner, self.bytes);
+        state.enter(&self.owner, bytes);
+        drop(state);
+        self.bytes = bytes;
+    }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let mut state = self.ledger.lock();
-        state.total -= self.bytes;
-        if let Some(bytes) = state.owners.get_mut(&self.owner) {
-            *bytes -= self.bytes;
-            if *bytes == 0 {
-                state.owners.remove(&self.owner);
-            }
-        }
+        self.ledger.lock().leave(&self.owner, self.bytes);
     }
 }

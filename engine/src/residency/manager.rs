@@ -2,70 +2,127 @@
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
-use serde::Serialize;
-
-use super::component::{Component, ComponentKey, ComponentSpec, Lease, LoadProgress};
-use super::ledger::{Held, Ledger, Owner, OwnerKind};
+use super::Item;
+use super::component::{ComponentKey, ComponentSpec};
+use super::ledger::{Held, Ledger};
+use super::outlook::{Outlook, QueuedJob, Upcoming};
 use super::policy::{Candidate, Policy};
-use crate::events::EventKind;
-use crate::node::{Context, NodeError};
+use super::room::On;
+use super::shelf::Shelf;
+use super::timeline::{MarkKind, Timeline};
+use crate::node::NodeRef;
+use crate::workflow::NodeId;
 
 /// Holds the weights, keeps the ledger, and decides what goes. Shared by every run of the process.
 pub struct Residency {
     ledger: Arc<Ledger>,
-    policy: Box<dyn Policy>,
+    timeline: Timeline,
+    pub(super) policy: Box<dyn Policy>,
     /// Bytes that the ledger may name at once.
     budget: Option<u64>,
     state: Mutex<State>,
     /// Signalled whenever a load ends, well or badly.
-    loaded: Condvar,
+    pub(super) loaded: Condvar,
+    /// Caches that share the pool.
+    shelves: Mutex<Vec<Weak<dyn Shelf>>>,
+    /// Counts uses, of weights and of cached outputs: the clock of `last_used`.
+    clock: Arc<AtomicU64>,
+    /// Jobs that have begun.
+    jobs: AtomicU64,
 }
 
 #[derive(Default)]
-struct State {
-    entries: HashMap<ComponentKey, Entry>,
-    /// Counts the endings of leases: the clock of `last_used`.
-    clock: u64,
+pub(super) struct State {
+    pub(super) entries: HashMap<ComponentKey, Entry>,
+    pub(super) outlook: Outlook,
+    /// Leases so far.
+    pub(super) tickets: u64,
 }
 
-struct Entry {
-    label: Arc<str>,
+pub(super) struct Entry {
+    pub(super) label: Arc<str>,
     /// `None` while it is being loaded.
-    ready: Option<Ready>,
-    leases: usize,
-    last_used: u64,
+    pub(super) ready: Option<Ready>,
+    /// Leases, by ticket.
+    pub(super) holders: Vec<(u64, Holder)>,
+    pub(super) pinned: bool,
+    pub(super) last_job: u64,
+    pub(super) last_used: u64,
+    /// Seconds that loading took.
+    pub(super) seconds: f64,
 }
 
-struct Ready {
-    component: Arc<dyn Any + Send + Sync>,
-    held: Held,
+pub(super) struct Ready {
+    pub(super) component: Arc<dyn Any + Send + Sync>,
+    pub(super) held: Held,
+}
+
+/// Who holds a lease.
+#[derive(Clone, Debug)]
+pub struct Holder {
+    /// The node.
+    pub node: Arc<NodeRef>,
+    /// Its job.
+    pub job: Arc<str>,
+}
+
+/// What may be done with a component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResidentState {
+    /// It is being read.
+    Loading,
+    /// A node holds it.
+    InUse,
+    /// It may go.
+    Evictable,
 }
 
 /// A component in memory, for reports.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Resident {
-    /// Which weights.
+    /// Which weights; as text, its id in requests.
     pub key: ComponentKey,
     /// Their name for people.
     pub label: Arc<str>,
-    /// Their bytes.
+    /// Their bytes; 0 while they are read.
     pub bytes: u64,
     /// Leases on them.
     pub leases: usize,
+    /// The user wants them kept.
+    pub pinned: bool,
+    /// What may be done with them.
+    pub state: ResidentState,
+    /// Who holds them.
+    pub holders: Vec<Holder>,
+    /// Who needs them next; `None`: nobody who is known.
+    pub next_use: Option<Upcoming>,
+    /// Seconds that loading them took.
+    pub seconds: f64,
 }
 
-/// Scratch that was asked for; given back when dropped.
-#[derive(Debug)]
-pub struct Reservation(Held);
-
-impl Reservation {
-    /// The bytes.
-    pub fn bytes(&self) -> u64 {
-        self.0.bytes()
-    }
+/// Why something is not given back or pinned on request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EvictError {
+    /// Nothing of that id is in memory.
+    #[error("nothing with the id `{0}` is in memory; it may have been given back already")]
+    Unknown(String),
+    /// A running job holds it.
+    #[error("`{label}` is in use by {by}; wait for it or interrupt it first")]
+    InUse {
+        /// Its name.
+        label: Arc<str>,
+        /// Who holds it.
+        by: String,
+    },
+    /// The user pinned it.
+    #[error("`{0}` is pinned; unpin it first")]
+    Pinned(Arc<str>),
+    /// Cached outputs cannot be pinned.
+    #[error("`{0}` is a cached output; only weights can be pinned")]
+    NotWeights(String),
 }
 
 impl Residency {
@@ -73,16 +130,30 @@ impl Residency {
     pub fn new(policy: impl Policy + 'static, budget: Option<u64>) -> Arc<Self> {
         Arc::new(Self {
             ledger: Arc::default(),
+            timeline: Timeline::default(),
             policy: Box::new(policy),
             budget,
             state: Mutex::default(),
             loaded: Condvar::new(),
+            shelves: Mutex::default(),
+            clock: Arc::default(),
+            jobs: AtomicU64::new(0),
         })
     }
 
     /// The ledger.
     pub fn ledger(&self) -> &Arc<Ledger> {
         &self.ledger
+    }
+
+    /// Memory over time.
+    pub fn timeline(&self) -> &Timeline {
+        &self.timeline
+    }
+
+    /// Samples memory now, unless there is a fresh sample: for whoever shows the present.
+    pub fn sample(&self) {
+        self.timeline.tick(&self.ledger);
     }
 
     /// The budget in bytes.
@@ -100,180 +171,221 @@ impl Residency {
         self.policy.name()
     }
 
-    /// The components in memory, by key.
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn shelves(&self) -> MutexGuard<'_, Vec<Weak<dyn Shelf>>> {
+        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The clock that uses are counted with.
+    pub(crate) fn clock(&self) -> &Arc<AtomicU64> {
+        &self.clock
+    }
+
+    pub(super) fn tick(&self) -> u64 {
+        self.clock.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// The number of the job that began last.
+    pub(super) fn job(&self) -> u64 {
+        self.jobs.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn mark(
+        &self,
+        kind: MarkKind,
+        label: &str,
+        bytes: Option<u64>,
+        whom: (Option<NodeId>, Option<Arc<str>>),
+    ) {
+        self.timeline.mark(&self.ledger, kind, label, bytes, whom);
+    }
+
+    /// The components in memory or on their way to it, by key.
     pub fn residents(&self) -> Vec<Resident> {
-        let mut residents: Vec<Resident> = self
-            .lock()
-            .entries
-            .iter()
-            .filter_map(|(key, entry)| {
-                let ready = entry.ready.as_ref()?;
-                Some(Resident {
-                    key: key.clone(),
-                    label: entry.label.clone(),
-                    bytes: ready.held.bytes(),
-                    leases: entry.leases,
-                })
-            })
-            .collect();
+        let state = self.lock();
+        let resident = |(key, entry): (&ComponentKey, &Entry)| Resident {
+            key: key.clone(),
+            label: entry.label.clone(),
+            bytes: entry.ready.as_ref().map_or(0, |ready| ready.held.bytes()),
+            leases: entry.holders.len(),
+            pinned: entry.pinned,
+            state: match &entry.ready {
+                None => ResidentState::Loading,
+                Some(_) if entry.holders.is_empty() => ResidentState::Evictable,
+                Some(_) => ResidentState::InUse,
+            },
+            holders: entry.holders.iter().map(|(_, holder)| holder.clone()).collect(),
+            next_use: state.outlook.upcoming(&Item::Weights(key.clone())),
+            seconds: entry.seconds,
+        };
+        let mut residents: Vec<Resident> = state.entries.iter().map(resident).collect();
+        drop(state);
         residents.sort_by(|a, b| a.key.cmp(&b.key));
         residents
     }
 
-    /// Evicts every component that nobody holds. Returns the bytes given back.
-    pub fn evict_all(&self) -> u64 {
-        let mut state = self.lock();
-        let keys: Vec<_> = state.candidates().into_iter().map(|c| c.key).collect();
-        let gone: Vec<Entry> = keys.iter().filter_map(|key| state.entries.remove(key)).collect();
-        drop(state);
-        gone.iter().filter_map(|entry| entry.ready.as_ref()).map(|ready| ready.held.bytes()).sum()
+    /// Whether weights are in memory or on their way to it.
+    pub(crate) fn has(&self, key: &ComponentKey) -> bool {
+        self.lock().entries.contains_key(key)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Tells what queued jobs will need, in the order in which they will run: what is needed later goes first.
+    pub fn foresee(&self, queue: Vec<QueuedJob>) {
+        self.lock().outlook.see(queue);
     }
 
-    /// See [`Context::component`].
-    pub(crate) fn acquire<C: Component>(
-        self: &Arc<Self>,
-        context: &Context,
-        spec: &ComponentSpec,
-        load: impl FnOnce(&LoadProgress<'_>) -> Result<C, NodeError>,
-    ) -> Result<Lease<C>, NodeError> {
+    /// A job begins; its number.
+    pub(crate) fn begin(&self, job: &Arc<str>) -> u64 {
+        let number = self.jobs.fetch_add(1, Ordering::Relaxed) + 1;
+        self.mark(MarkKind::JobStart, "job begins", None, (None, Some(job.clone())));
+        number
+    }
+
+    /// A node of a running job will use weights, at a place in the job's order.
+    pub(crate) fn will_use(&self, job: &Arc<str>, place: u64, node: &Arc<NodeRef>, uses: &[ComponentSpec]) {
         let mut state = self.lock();
-        loop {
-            match state.entries.get_mut(&spec.key) {
-                Some(Entry { ready: Some(ready), leases, .. }) => {
-                    let component = ready.component.clone().downcast::<C>().map_err(|_| {
-                        NodeError::failed(format!(
-                            "`{}` is in memory as another kind of component",
-                            spec.label
-                        ))
-                    })?;
-                    *leases += 1;
-                    return Ok(Lease::new(component, spec.key.clone(), self.clone()));
-                }
-                Some(_) => {
-                    // Another thread loads it: never twice for one key.
-                    state = self.loaded.wait(state).unwrap_or_else(PoisonError::into_inner);
-                    context.check()?;
-                }
-                None => break,
-            }
+        for spec in uses {
+            state.outlook.will_use(job, place, node, &spec.key);
         }
-        let entry = Entry { label: spec.label.clone(), ready: None, leases: 1, last_used: 0 };
-        state.entries.insert(spec.key.clone(), entry);
-        drop(state);
-        // From here on a failure or a panic must take the entry out again and wake those who wait.
-        let loading = Loading { residency: self, key: &spec.key };
-        let overhead = Owner { kind: OwnerKind::Scratch, name: format!("loading {}", spec.label).into() };
-        self.make_room(context, spec.bytes.saturating_add(spec.load_overhead), &spec.label)?;
-        let transient = self.ledger.hold(overhead, spec.load_overhead);
-        let begin = Instant::now();
-        let report = |done, total| {
-            context.check()?;
-            let node = context.node().clone();
-            context.emit(EventKind::Loading { node, label: spec.label.clone(), done, total });
-            Ok(())
-        };
-        let component = Arc::new(load(&LoadProgress { report: &report })?);
-        drop(transient);
-        let owner = Owner { kind: OwnerKind::Weights, name: spec.label.clone() };
-        let bytes = component.bytes();
-        let held = self.ledger.hold(owner, bytes);
-        let mut state = self.lock();
-        if let Some(entry) = state.entries.get_mut(&spec.key) {
-            entry.ready = Some(Ready { component: component.clone(), held });
-        }
-        drop(state);
-        std::mem::forget(loading);
-        self.loaded.notify_all();
-        context.emit(EventKind::Loaded {
-            component: spec.key.clone(),
-            label: spec.label.clone(),
-            bytes,
-            seconds: begin.elapsed().as_secs_f64(),
-        });
-        Ok(Lease::new(component, spec.key.clone(), self.clone()))
     }
 
-    /// See [`Context::reserve`].
-    pub(crate) fn reserve(
-        &self,
-        context: &Context,
-        what: &str,
-        bytes: u64,
-    ) -> Result<Reservation, NodeError> {
-        self.make_room(context, bytes, what)?;
-        let owner = Owner { kind: OwnerKind::Scratch, name: what.into() };
-        Ok(Reservation(self.ledger.hold(owner, bytes)))
+    /// A node of a running job begins to use the weights that it was expected to use.
+    pub(crate) fn reached(&self, job: &str, place: u64, uses: &[ComponentSpec]) {
+        let mut state = self.lock();
+        for spec in uses {
+            state.outlook.reached(job, place, &spec.key);
+        }
+    }
+
+    /// A node begins to compute.
+    pub(crate) fn step(&self, node: &NodeRef, job: &Arc<str>) {
+        let label = format!("{} #{}", node.class, node.id);
+        self.mark(MarkKind::Step, &label, None, (Some(node.id.clone()), Some(job.clone())));
+    }
+
+    /// A job ended, well or badly: what the policy kept for it alone goes.
+    pub(crate) fn end(&self, job: &Arc<str>) {
+        self.lock().outlook.ended(job);
+        self.drop_surplus();
+        self.mark(MarkKind::JobEnd, "job ends", None, (None, Some(job.clone())));
+    }
+
+    /// Gives back what the policy does not keep.
+    pub(super) fn drop_surplus(&self) {
+        let mut state = self.lock();
+        let surplus = self.policy.surplus(&state.idle(), self.job());
+        let gone: Vec<_> = surplus.iter().filter_map(|item| state.take_out(item)).collect();
+        // The weights are freed outside of the lock: it takes time.
+        drop(state);
+        for entry in gone {
+            self.gone(entry, On::Nobody);
+        }
     }
 
     /// A lease ended.
-    pub(super) fn release(&self, key: &ComponentKey) {
+    pub(super) fn release(&self, key: &ComponentKey, ticket: u64) {
+        let (clock, job) = (self.tick(), self.job());
         let mut state = self.lock();
-        state.clock += 1;
-        let clock = state.clock;
         if let Some(entry) = state.entries.get_mut(key) {
-            entry.leases -= 1;
-            entry.last_used = clock;
+            entry.holders.retain(|(held, _)| *held != ticket);
+            (entry.last_used, entry.last_job) = (clock, job);
         }
-        let surplus = self.policy.surplus(&state.candidates());
-        let gone: Vec<Entry> = surplus.iter().filter_map(|key| state.entries.remove(key)).collect();
-        // The weights are freed outside of the lock: it takes time.
         drop(state);
-        drop(gone);
+        self.drop_surplus();
     }
 
-    /// Evicts until `bytes` more fit the budget.
-    fn make_room(&self, context: &Context, bytes: u64, what: &str) -> Result<(), NodeError> {
-        let Some(budget) = self.budget else { return Ok(()) };
-        loop {
-            let held = self.ledger.total();
-            if held.saturating_add(bytes) <= budget {
-                return Ok(());
-            }
-            let mut state = self.lock();
-            let victim = self.policy.victim(&state.candidates());
-            let Some((key, entry)) = victim.and_then(|key| state.entries.remove_entry(&key)) else {
-                drop(state);
-                return Err(NodeError::memory(format!(
-                    "{what} needs {bytes} bytes; {held} of the budget of {budget} bytes are held by what is \
-                     running and nothing more can be given back; raise --memory, or use a smaller picture, \
-                     batch or model"
-                )));
-            };
-            drop(state);
-            let freed = entry.ready.as_ref().map_or(0, |ready| ready.held.bytes());
+    /// Gives back weights or cached outputs by their id (see [`Item`]). The bytes that were freed.
+    ///
+    /// # Errors
+    /// Where nothing of that id is in memory, a job holds it, or it is pinned.
+    pub fn evict(&self, id: &str) -> Result<u64, EvictError> {
+        let mut state = self.lock();
+        if let Some((key, entry)) = state.entries.iter().find(|(key, _)| key.to_string() == id) {
             let label = entry.label.clone();
-            drop(entry);
-            let reason = format!("{what} needs room");
-            context.emit(EventKind::Evicted { component: key, label, bytes: freed, reason });
+            if entry.pinned {
+                return Err(EvictError::Pinned(label));
+            }
+            if entry.ready.is_none() || !entry.holders.is_empty() {
+                let by: Vec<String> = entry.holders.iter().map(|(_, holder)| holder.to_string()).collect();
+                let by = if by.is_empty() { "the job that loads it".to_owned() } else { by.join(", ") };
+                return Err(EvictError::InUse { label, by });
+            }
+            let item = Item::Weights(key.clone());
+            let entry = state.take_out(&item);
+            drop(state);
+            return Ok(entry.map_or(0, |entry| self.gone(entry, On::Nobody)));
         }
+        drop(state);
+        let kept = self.cached().into_iter().find(|kept| Item::Output(kept.signature).to_string() == id);
+        let Some(kept) = kept else { return Err(EvictError::Unknown(id.to_owned())) };
+        if kept.idle == 0 {
+            return Err(EvictError::InUse { label: kept.label, by: "a running job".to_owned() });
+        }
+        let freed = self.let_go(kept.signature).unwrap_or(0);
+        self.mark(MarkKind::Evict, &kept.label, Some(freed), (None, None));
+        Ok(freed)
+    }
+
+    /// Keeps weights in memory whatever happens, or no longer. Returns whether they are pinned now.
+    ///
+    /// # Errors
+    /// Where nothing of that id is in memory, or it is no weights.
+    pub fn pin(&self, id: &str, pinned: bool) -> Result<bool, EvictError> {
+        let mut state = self.lock();
+        if let Some((_, entry)) = state.entries.iter_mut().find(|(key, _)| key.to_string() == id) {
+            entry.pinned = pinned;
+            return Ok(pinned);
+        }
+        drop(state);
+        match self.cached().iter().any(|kept| Item::Output(kept.signature).to_string() == id) {
+            true => Err(EvictError::NotWeights(id.to_owned())),
+            false => Err(EvictError::Unknown(id.to_owned())),
+        }
+    }
+
+    /// Gives back every component that nobody holds or has pinned. Returns the bytes given back.
+    pub fn evict_all(&self) -> u64 {
+        let mut state = self.lock();
+        let idle = state.idle();
+        let gone: Vec<_> = idle.iter().filter_map(|c| state.take_out(&c.item)).collect();
+        drop(state);
+        gone.into_iter().map(|entry| self.gone(entry, On::Nobody)).sum()
+    }
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "node #{} ({}) of job {}", self.node.id, self.node.class, self.job)
     }
 }
 
 impl State {
-    fn candidates(&self) -> Vec<Candidate> {
-        let evictable = self.entries.iter().filter(|(_, entry)| entry.leases == 0);
-        evictable
-            .filter_map(|(key, entry)| {
-                let bytes = entry.ready.as_ref()?.held.bytes();
-                Some(Candidate { key: key.clone(), bytes, last_used: entry.last_used, next_use: None })
+    /// Weights that may go.
+    pub(super) fn idle(&self) -> Vec<Candidate> {
+        let idle = self.entries.iter().filter(|(_, entry)| entry.holders.is_empty() && !entry.pinned);
+        idle.filter_map(|(key, entry)| {
+            let item = Item::Weights(key.clone());
+            Some(Candidate {
+                bytes: entry.ready.as_ref()?.held.bytes(),
+                label: entry.label.clone(),
+                last_job: entry.last_job,
+                last_used: entry.last_used,
+                next_use: self.outlook.next_use(&item),
+                seconds: entry.seconds,
+                item,
             })
-            .collect()
+        })
+        .collect()
     }
-}
 
-/// Takes the entry out again if a load does not end well.
-struct Loading<'a> {
-    residency: &'a Residency,
-    key: &'a ComponentKey,
-}
-
-impl Drop for Loading<'_> {
-    fn drop(&mut self) {
-        self.residency.lock().entries.remove(self.key);
-        self.residency.loaded.notify_all();
+    /// Takes weights out that nobody holds (any more).
+    pub(super) fn take_out(&mut self, item: &Item) -> Option<(ComponentKey, Entry)> {
+        let Item::Weights(key) = item else { return None };
+        let entry = self.entries.get(key)?;
+        let idle = entry.ready.is_some() && entry.holders.is_empty() && !entry.pinned;
+        if idle { self.entries.remove_entry(key) } else { None }
     }
 }

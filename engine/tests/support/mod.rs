@@ -11,7 +11,7 @@ use ebb_engine::events::{Event, EventKind, Recorder};
 use ebb_engine::execute::{Engine, EngineConfig, Job, RunError, RunReport};
 use ebb_engine::node::{Context, Inputs, Node, NodeError, Outcome};
 use ebb_engine::registry::Registry;
-use ebb_engine::residency::{KeepLast, Residency};
+use ebb_engine::residency::{Foresight, Residency};
 use ebb_engine::schema::{Input, Schema};
 use ebb_engine::workflow::Workflow;
 use serde_json::{Value as Json, json};
@@ -72,7 +72,7 @@ pub(crate) fn registry() -> Registry {
 /// An engine over a registry.
 pub(crate) fn engine(registry: Registry, cache: CachePolicy) -> Engine {
     let config = EngineConfig { cache, ..EngineConfig::default() };
-    Engine::new(Arc::new(registry), Residency::new(KeepLast, None), config)
+    Engine::new(Arc::new(registry), Residency::new(Foresight, None), config)
 }
 
 /// Checks and runs a workflow; the result and the events.

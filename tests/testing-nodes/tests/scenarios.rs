@@ -9,7 +9,7 @@ use std::sync::Arc;
 use ebb_engine::events::Recorder;
 use ebb_engine::execute::{Engine, EngineConfig, Job};
 use ebb_engine::registry::Registry;
-use ebb_engine::residency::{KeepLast, Residency};
+use ebb_engine::residency::{Foresight, Residency};
 use ebb_engine::workflow::{NodeId, Workflow};
 use ebb_kernels::{Kernels, Pool, Threads};
 use ebb_models::ops::{Ops, Precision};
@@ -32,7 +32,7 @@ fn engine(folder: &Path) -> Engine {
     };
     ebb_nodes::register(&mut registry, &environment).unwrap();
     ebb_testing_nodes::register(&mut registry).unwrap();
-    Engine::new(Arc::new(registry), Residency::new(KeepLast, None), EngineConfig::default())
+    Engine::new(Arc::new(registry), Residency::new(Foresight, None), EngineConfig::default())
 }
 
 fn transcript(name: &str) -> Json {

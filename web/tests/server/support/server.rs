@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ebb_engine::execute::{Engine, EngineConfig};
 use ebb_engine::registry::Registry;
-use ebb_engine::residency::{KeepLast, Residency};
+use ebb_engine::residency::{Foresight, Residency};
 use ebb_kernels::{Kernels, Pool, Threads};
 use ebb_models::ops::{Ops, Precision};
 use ebb_nodes::{Compute, Environment, Folders};
@@ -107,7 +107,7 @@ pub(crate) fn workshop(base: &Path) -> Arc<dyn Workshop> {
     ebb_nodes::register(&mut registry, &environment).expect("the nodes");
     ebb_testing_nodes::register(&mut registry).expect("the testing nodes");
     super::nodes::register(&mut registry);
-    let residency = Residency::new(KeepLast, None);
+    let residency = Residency::new(Foresight, None);
     let engine = Engine::new(Arc::new(registry), residency, EngineConfig::default());
     Arc::new(EngineWorkshop::new(Arc::new(engine)))
 }

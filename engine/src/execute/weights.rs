@@ -1,0 +1,117 @@
+//! The weights that a run's steps will use: told to the residency manager, and read ahead while a step computes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use super::run::Run;
+use crate::graph::NodeIx;
+use crate::node::{Context, Forecast, RunInfo};
+use crate::residency::ComponentSpec;
+
+/// Weights that lie ahead.
+#[derive(Default)]
+pub(super) struct Ahead {
+    /// Steps that will use weights, by their place in the order.
+    steps: BTreeMap<u64, NodeIx>,
+    /// The read that is under way.
+    reading: JoinSet<()>,
+    /// The run as reads ahead see it: they can be stopped without it.
+    info: Option<Arc<RunInfo>>,
+    /// The peak that the plan promises, in bytes: reading ahead must not raise it.
+    pub(super) promised: u64,
+}
+
+impl Ahead {
+    /// Waits until something has been read ahead; for ever, if nothing is.
+    pub(super) async fn one_is_there(&mut self) {
+        if self.reading.join_next().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Stops what is read ahead, and waits for its end: the run must leave nothing behind.
+    pub(super) async fn end(&mut self) {
+        if let Some(info) = &self.info {
+            info.cancel.cancel();
+        }
+        while self.reading.join_next().await.is_some() {}
+    }
+}
+
+impl Run<'_> {
+    /// The weights that a node will use, in the way that the plan chose for it.
+    fn uses(&self, ix: NodeIx) -> &[ComponentSpec] {
+        let Some(forecast) = self.board.prepared.forecasts.of(ix) else { return &[] };
+        let savings = self.board.prepared.savings_of(ix);
+        let way = forecast.ways.iter().find(|way| !savings.is_empty() && *way.savings == *savings);
+        way.map_or(&forecast.uses, |way| &way.uses)
+    }
+
+    /// Steps have got their places in the order: whose weights they will use is known from now on.
+    pub(super) fn look_ahead(&mut self, order: &[NodeIx]) {
+        for &ix in order {
+            let uses = self.uses(ix);
+            if !uses.is_empty() {
+                let place = self.board.state(ix).rank;
+                self.info.residency.will_use(&self.info.job, place, &self.board.graph.node(ix).info, uses);
+                self.ahead.steps.insert(place, ix);
+            }
+        }
+    }
+
+    /// A step begins: its own use of the weights lies ahead no longer.
+    pub(super) fn reached(&mut self, ix: NodeIx) {
+        let uses = self.uses(ix);
+        if !uses.is_empty() {
+            let place = self.board.state(ix).rank;
+            self.info.residency.reached(&self.info.job, place, uses);
+            self.ahead.steps.remove(&place);
+        }
+    }
+
+    /// While a step computes, has the next weights read that the plan needs and that are not in memory, if that
+    /// raises the peak neither above the budget nor above what the plan promises.
+    pub(super) fn read_ahead(&mut self) {
+        let Some(computing) = self.computing.filter(|_| self.ahead.reading.is_empty()) else { return };
+        let forecasts = &self.board.prepared.forecasts;
+        let residency = &self.info.residency;
+        let next = self.ahead.steps.values().find_map(|ix| {
+            let forecast = forecasts.of(*ix)?;
+            let spec = self.uses(*ix).iter().find(|spec| !residency.has(&spec.key))?;
+            Some((*ix, forecast, spec))
+        });
+        let Some((ix, forecast, spec)) = next else { return };
+        let Some((_, loader)) = forecast.loaders.iter().find(|(key, _)| *key == spec.key) else { return };
+        // The step that computes has not taken all that it will.
+        let own = forecasts
+            .of(computing)
+            .map_or(0, |forecast| still_to_take(forecast, |spec| residency.has(&spec.key)));
+        let limit = self.ahead.promised.saturating_sub(own);
+        let info = self.ahead.info.get_or_insert_with(|| {
+            let RunInfo { job, prompt, extra_pnginfo, sink, cancel, residency } = &*self.info;
+            Arc::new(RunInfo {
+                job: job.clone(),
+                prompt: prompt.clone(),
+                extra_pnginfo: extra_pnginfo.clone(),
+                sink: sink.clone(),
+                cancel: cancel.child(),
+                residency: residency.clone(),
+            })
+        });
+        let context = Context::new(info.clone(), self.board.graph.node(ix).info.clone(), None);
+        let (spec, loader) = (spec.clone(), loader.clone());
+        self.ahead.reading.spawn_blocking(move || {
+            context.residency().prefetch(&context, &spec, &loader, limit);
+        });
+    }
+}
+
+/// Bytes that a step may still ask for: its weights that are not `there`, its scratch, its outputs.
+fn still_to_take(forecast: &Forecast, there: impl Fn(&ComponentSpec) -> bool) -> u64 {
+    let absent = forecast.uses.iter().filter(|spec| !there(spec));
+    let weights = absent.map(|spec| spec.bytes.saturating_add(spec.load_overhead));
+    let outputs = forecast.outputs.iter().map(crate::node::Sketch::bytes);
+    weights.chain(outputs).chain([forecast.scratch]).fold(0, u64::saturating_add)
+}

@@ -1,0 +1,192 @@
+//! Room within the budget: asked for before it is taken, made by giving back what is needed last.
+
+use std::sync::Arc;
+
+use super::Item;
+use super::component::ComponentKey;
+use super::ledger::{Held, Owner, OwnerKind};
+use super::manager::{Entry, Residency};
+use super::policy::{Candidate, NextUse};
+use super::timeline::MarkKind;
+use crate::events::EventKind;
+use crate::node::{Context, NodeError};
+use crate::workflow::NodeId;
+
+/// Scratch that was asked for; given back when dropped.
+#[derive(Debug)]
+pub struct Reservation(Held);
+
+impl Reservation {
+    /// The bytes.
+    pub fn bytes(&self) -> u64 {
+        self.0.bytes()
+    }
+}
+
+/// On whose behalf something is given back, and why.
+#[derive(Clone, Copy)]
+pub(super) enum On<'a> {
+    /// Nobody's: the policy, or the user, wants it so.
+    Nobody,
+    /// A node needs room for something.
+    Node(&'a Context, &'a str),
+}
+
+impl Residency {
+    /// See [`Context::reserve`].
+    pub(crate) fn reserve(
+        &self,
+        context: &Context,
+        what: &str,
+        bytes: u64,
+    ) -> Result<Reservation, NodeError> {
+        let owner = Owner { kind: OwnerKind::Scratch, name: what.into() };
+        let [held] = self.take(context, what, [(owner, bytes)])?;
+        Ok(Reservation(held))
+    }
+
+    /// Enters bytes in the ledger, all or none, after making room for them.
+    pub(super) fn take<const N: usize>(
+        &self,
+        context: &Context,
+        what: &str,
+        mut owners: [(Owner, u64); N],
+    ) -> Result<[Held; N], NodeError> {
+        let bytes = owners.iter().fold(0u64, |sum, (_, bytes)| sum.saturating_add(*bytes));
+        // Another thread may take the room that was made, so it is looked for again.
+        loop {
+            match self.ledger().hold_within(self.budget().unwrap_or(u64::MAX), owners) {
+                Ok(held) => return Ok(held),
+                Err(back) => owners = back,
+            }
+            context.check()?;
+            self.make_room(context, what, bytes)?;
+        }
+    }
+
+    /// Gives back what is needed last until `bytes` more fit the budget. Gives nothing back if that would not do.
+    fn make_room(&self, context: &Context, what: &str, bytes: u64) -> Result<(), NodeError> {
+        let Some(budget) = self.budget() else { return Ok(()) };
+        let candidates = self.candidates();
+        let held = self.ledger().total();
+        let idle: u64 = candidates.iter().map(|c| c.bytes).sum();
+        if held.saturating_sub(idle).saturating_add(bytes) <= budget {
+            let fits = || self.ledger().total().saturating_add(bytes) <= budget;
+            self.give_back_until(&candidates, On::Node(context, what), fits);
+            if fits() {
+                return Ok(());
+            }
+        }
+        self.mark(MarkKind::Refused, what, Some(bytes), whom(On::Node(context, what)));
+        let held = self.ledger().total();
+        let pinned: Vec<String> =
+            self.residents().iter().filter(|r| r.pinned).map(|r| format!("`{}`", r.label)).collect();
+        let unpin = match pinned.as_slice() {
+            [] => String::new(),
+            some => format!("unpin {}, ", some.join(" and ")),
+        };
+        Err(NodeError::memory(format!(
+            "{what} needs {bytes} bytes; {held} of the budget of {budget} bytes are held by what is running and not \
+             enough can be given back; {unpin}raise --memory, or use a smaller picture, batch or model"
+        )))
+    }
+
+    /// What may go, in the order in which it goes.
+    fn candidates(&self) -> Vec<Candidate> {
+        let mut candidates = self.idle_outputs();
+        let state = self.lock();
+        for candidate in &mut candidates {
+            candidate.next_use = state.outlook.next_use(&candidate.item);
+        }
+        candidates.extend(state.idle());
+        drop(state);
+        candidates.sort_by(|a, b| self.policy.order(a, b));
+        candidates
+    }
+
+    /// Gives candidates back, one after the other, until it is enough. The bytes that were freed.
+    fn give_back_until(&self, candidates: &[Candidate], on: On<'_>, enough: impl Fn() -> bool) -> u64 {
+        let mut freed = 0;
+        for candidate in candidates {
+            if enough() {
+                break;
+            }
+            match &candidate.item {
+                Item::Weights(_) => {
+                    let entry = self.lock().take_out(&candidate.item);
+                    freed += entry.map_or(0, |entry| self.gone(entry, on));
+                }
+                Item::Output(signature) => {
+                    let Some(bytes) = self.let_go(*signature) else { continue };
+                    freed += bytes;
+                    self.mark(MarkKind::Evict, &candidate.label, Some(bytes), whom(on));
+                    if let On::Node(context, what) = on {
+                        context.emit(EventKind::CacheEvicted {
+                            label: candidate.label.clone(),
+                            bytes,
+                            reason: format!("{what} needs room"),
+                        });
+                    }
+                }
+            }
+        }
+        freed
+    }
+
+    /// Gives back at least `bytes`, if so much may go: for pressure from outside of the process. The bytes that were
+    /// freed.
+    pub fn give_back(&self, bytes: u64) -> u64 {
+        let before = self.ledger().total();
+        let enough = || before.saturating_sub(self.ledger().total()) >= bytes;
+        self.give_back_until(&self.candidates(), On::Nobody, enough)
+    }
+
+    /// Brings what is held under the budget again, as far as that can be done: outputs are made without asking.
+    pub(crate) fn fit(&self) {
+        let Some(budget) = self.budget() else { return };
+        let fits = || self.ledger().total() <= budget;
+        if !fits() {
+            self.give_back_until(&self.candidates(), On::Nobody, fits);
+        }
+    }
+
+    /// Gives back what no running job will use until `bytes` more are below `limit`; false if that cannot be done.
+    pub(super) fn make_room_ahead(&self, bytes: u64, limit: u64) -> bool {
+        let mut candidates = self.candidates();
+        candidates.retain(|c| !matches!(c.next_use, NextUse::Step(_)));
+        let fits = || self.ledger().total().saturating_add(bytes) <= limit;
+        let idle: u64 = candidates.iter().map(|c| c.bytes).sum();
+        if self.ledger().total().saturating_sub(idle).saturating_add(bytes) > limit {
+            return false;
+        }
+        self.give_back_until(&candidates, On::Nobody, fits);
+        fits()
+    }
+
+    /// Frees weights that were taken out; their bytes.
+    pub(super) fn gone(&self, (component, entry): (ComponentKey, Entry), on: On<'_>) -> u64 {
+        let Entry { label, ready: Some(ready), .. } = entry else { return 0 };
+        let bytes = ready.held.bytes();
+        // Freed first: the eviction is told when the bytes are gone.
+        drop(ready.component);
+        drop(ready.held);
+        self.mark(MarkKind::Evict, &label, Some(bytes), whom(on));
+        if let On::Node(context, what) = on {
+            context.emit(EventKind::Evicted {
+                component,
+                label,
+                bytes,
+                reason: format!("{what} needs room"),
+            });
+        }
+        bytes
+    }
+}
+
+/// The node and the job that something is given back for.
+fn whom(on: On<'_>) -> (Option<NodeId>, Option<Arc<str>>) {
+    match on {
+        On::Nobody => (None, None),
+        On::Node(context, _) => (Some(context.node().id.clone()), Some(context.job_id().clone())),
+    }
+}
