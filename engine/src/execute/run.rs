@@ -303,6 +303,7 @@ impl<'e> Run<'e> {
                 self.info.residency.step(&self.node_ref(ix), &self.info.job);
                 let device = self.engine.device.clone();
                 self.computing = Some(ix);
+                self.ahead.step_begins();
                 self.read_ahead();
                 self.tasks.spawn(async move {
                     let stop = context.cancel().clone();
@@ -334,6 +335,7 @@ impl<'e> Run<'e> {
         self.waiting.remove(&ix);
         if self.computing == Some(ix) {
             self.computing = None;
+            self.ahead.step_ends();
         }
         match said {
             Said::Done(given) => self.ran(ix, given),

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::task::JoinSet;
 
 use super::run::Run;
 use crate::graph::NodeIx;
-use crate::node::{Context, Forecast, RunInfo};
-use crate::residency::ComponentSpec;
+use crate::node::{Context, RunInfo, Sketch};
+use crate::residency::{ComponentSpec, Meanwhile};
 
 /// Weights that lie ahead.
 #[derive(Default)]
@@ -21,9 +22,21 @@ pub(super) struct Ahead {
     info: Option<Arc<RunInfo>>,
     /// The peak that the plan promises, in bytes: reading ahead must not raise it.
     pub(super) promised: u64,
+    /// Whether the step that reads run beside is still at it.
+    computing: Arc<AtomicBool>,
 }
 
 impl Ahead {
+    /// A step begins to compute, for the reads that run beside it.
+    pub(super) fn step_begins(&mut self) {
+        self.computing = Arc::new(AtomicBool::new(true));
+    }
+
+    /// The step has ended.
+    pub(super) fn step_ends(&self) {
+        self.computing.store(false, Ordering::Relaxed);
+    }
+
     /// Waits until something has been read ahead; for ever, if nothing is.
     pub(super) async fn one_is_there(&mut self) {
         if self.reading.join_next().await.is_none() {
@@ -78,18 +91,21 @@ impl Run<'_> {
         let forecasts = &self.board.prepared.forecasts;
         let residency = &self.info.residency;
         let next = self.ahead.steps.values().find_map(|ix| {
-            let forecast = forecasts.of(*ix)?;
             let spec = self.uses(*ix).iter().find(|spec| !residency.has(&spec.key))?;
-            Some((*ix, forecast, spec))
+            let loaders = forecasts.of(*ix)?.loaders.iter();
+            let loader = loaders.filter(|(key, _)| *key == spec.key).map(|(_, loader)| loader.clone()).next();
+            Some((*ix, spec.clone(), loader))
         });
-        let Some((ix, forecast, spec)) = next else { return };
-        let Some((_, loader)) = forecast.loaders.iter().find(|(key, _)| *key == spec.key) else { return };
-        // The step that computes has not taken all that it will.
-        let own = forecasts
-            .of(computing)
-            .map_or(0, |forecast| still_to_take(forecast, |spec| residency.has(&spec.key)));
-        let limit = self.ahead.promised.saturating_sub(own);
-        let info = self.ahead.info.get_or_insert_with(|| {
+        let Some((ix, spec, Some(loader))) = next else { return };
+        let forecast = forecasts.of(computing);
+        let meanwhile = Meanwhile {
+            own: self.uses(computing).iter().map(|spec| spec.key.clone()).collect(),
+            scratch: forecast.map_or(0, |forecast| forecast.scratch),
+            outputs: forecast.map_or(0, |forecast| forecast.outputs.iter().map(Sketch::bytes).sum()),
+            promised: self.ahead.promised,
+            computing: self.ahead.computing.clone(),
+        };
+        let run = self.ahead.info.get_or_insert_with(|| {
             let RunInfo { job, prompt, extra_pnginfo, sink, cancel, residency } = &*self.info;
             Arc::new(RunInfo {
                 job: job.clone(),
@@ -100,18 +116,9 @@ impl Run<'_> {
                 residency: residency.clone(),
             })
         });
-        let context = Context::new(info.clone(), self.board.graph.node(ix).info.clone(), None);
-        let (spec, loader) = (spec.clone(), loader.clone());
+        let context = Context::new(run.clone(), self.board.graph.node(ix).info.clone(), None);
         self.ahead.reading.spawn_blocking(move || {
-            context.residency().prefetch(&context, &spec, &loader, limit);
+            context.residency().prefetch(&context, &spec, &loader, &meanwhile);
         });
     }
-}
-
-/// Bytes that a step may still ask for: its weights that are not `there`, its scratch, its outputs.
-fn still_to_take(forecast: &Forecast, there: impl Fn(&ComponentSpec) -> bool) -> u64 {
-    let absent = forecast.uses.iter().filter(|spec| !there(spec));
-    let weights = absent.map(|spec| spec.bytes.saturating_add(spec.load_overhead));
-    let outputs = forecast.outputs.iter().map(crate::node::Sketch::bytes);
-    weights.chain(outputs).chain([forecast.scratch]).fold(0, u64::saturating_add)
 }

@@ -88,6 +88,13 @@ impl Ledger {
         self.lock().total
     }
 
+    /// Bytes held now, and how many of them are scratch.
+    pub(super) fn total_and_scratch(&self) -> (u64, u64) {
+        let state = self.lock();
+        let scratch = state.owners.iter().filter(|(owner, _)| owner.kind == OwnerKind::Scratch);
+        (state.total, scratch.map(|(_, bytes)| bytes).sum())
+    }
+
     /// The most bytes held at once since the last [`reset_peak`](Self::reset_peak).
     pub fn peak(&self) -> u64 {
         self.lock().peak

@@ -1,17 +1,32 @@
 //! Weights come into memory: when a node asks for them, or ahead of that.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::component::{Component, ComponentKey, ComponentSpec, Lease, LoadProgress, Loaded, Loader};
 use super::ledger::{Owner, OwnerKind};
-use super::manager::{Entry, Holder, Ready, Residency};
+use super::manager::{Entry, Holder, Ready, Residency, State};
 use super::timeline::MarkKind;
 use crate::events::EventKind;
 use crate::node::{Context, NodeError};
 
 /// How often a node that waits for another's load looks whether it was cancelled.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// What the step takes that computes while weights are read ahead for another one.
+pub(crate) struct Meanwhile {
+    /// Its weights.
+    pub(crate) own: Vec<ComponentKey>,
+    /// Bytes of its scratch, reserved by now or not.
+    pub(crate) scratch: u64,
+    /// Bytes of its outputs.
+    pub(crate) outputs: u64,
+    /// The peak that the plan promises.
+    pub(crate) promised: u64,
+    /// Whether it is still at it.
+    pub(crate) computing: Arc<AtomicBool>,
+}
 
 impl Residency {
     /// See [`Context::component`].
@@ -36,7 +51,7 @@ impl Residency {
                 Some(_) => {
                     // Another thread loads it: never twice for one key.
                     let waited = self.loaded.wait_timeout(state, LOOK);
-                    (state, _) = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
+                    (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
                     context.check()?;
                 }
                 None => break,
@@ -44,18 +59,28 @@ impl Residency {
         }
         state.entries.insert(spec.key.clone(), Entry::new(spec, vec![(ticket, holder)]));
         drop(state);
-        let loaded = self.bring(context, spec, |progress| load(progress).map(Loaded::new))?;
+        let loaded = self.bring(context, spec, For::Node, |progress| load(progress).map(Loaded::new))?;
         let component = loaded.downcast::<C>().map_err(|_| other_kind(&spec.label))?;
         Ok(Lease::new(component, spec.key.clone(), self.clone(), ticket))
     }
 
-    /// Reads weights that nobody holds yet, if they then fit below `limit` without giving back what a running job will
-    /// use. They are evictable at once, as what is needed next. Whoever asks for them meanwhile waits for this load; if
-    /// it fails, they load themselves, and say what is wrong.
-    pub(crate) fn prefetch(&self, context: &Context, spec: &ComponentSpec, loader: &Loader, limit: u64) {
-        let limit = self.budget().map_or(limit, |budget| budget.min(limit));
-        if self.has(&spec.key) || !self.make_room_ahead(spec.bytes.saturating_add(spec.load_overhead), limit)
-        {
+    /// Reads weights that nobody holds yet, if they then fit beside what a step takes `meanwhile`, without giving back
+    /// what a running job will use. They are evictable at once, as what is needed next. Whoever asks for them in
+    /// between waits for this load; if it fails, they load themselves, and say what is wrong.
+    pub(crate) fn prefetch(
+        &self,
+        context: &Context,
+        spec: &ComponentSpec,
+        loader: &Loader,
+        meanwhile: &Meanwhile,
+    ) {
+        if !self.own_weights_are_there(context, meanwhile) || self.has(&spec.key) {
+            return;
+        }
+        let Meanwhile { scratch, outputs, promised, .. } = *meanwhile;
+        let limit = self.budget().map_or(promised, |budget| budget.min(promised)).saturating_sub(outputs);
+        let bytes = spec.bytes.saturating_add(spec.load_overhead);
+        if !self.make_room_ahead(bytes, scratch, limit) {
             return;
         }
         let mut state = self.lock();
@@ -69,9 +94,34 @@ impl Residency {
         let (component, label) = (spec.key.clone(), spec.label.clone());
         context.emit(EventKind::Prefetching { node, component, label, bytes: spec.bytes });
         // An error is found again by the node that needs the weights.
-        if let Err(error) = self.bring(context, spec, |progress| loader.load(progress)) {
+        if let Err(error) = self.bring(context, spec, For::Later, |progress| loader.load(progress)) {
             tracing::debug!(label = &*spec.label, %error, "not read ahead");
         }
+    }
+
+    /// Waits until the weights of the step that computes are in memory: before that nobody knows what is left. False
+    /// if the step ends without them.
+    fn own_weights_are_there(&self, context: &Context, meanwhile: &Meanwhile) -> bool {
+        let mut state = self.lock();
+        let there = |state: &State, key| state.entries.get(key).is_some_and(|entry| entry.ready.is_some());
+        while !meanwhile.own.iter().all(|key| there(&state, key)) {
+            if !meanwhile.computing.load(Ordering::Relaxed) || context.check().is_err() {
+                return false;
+            }
+            let waited = self.loaded.wait_timeout(state, LOOK);
+            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+        true
+    }
+
+    /// Waits for a load that nobody asked for yet, if there is one: when it is done it can be given back.
+    pub(super) fn waited_for_a_read_ahead(&self) -> bool {
+        let state = self.lock();
+        let ahead = state.entries.values().any(|entry| entry.ready.is_none() && entry.holders.is_empty());
+        if ahead {
+            drop(self.loaded.wait_timeout(state, LOOK));
+        }
+        ahead
     }
 
     /// Loads into an entry that is there and empty. A failure or a panic takes it out again.
@@ -79,13 +129,14 @@ impl Residency {
         &self,
         context: &Context,
         spec: &ComponentSpec,
+        whom: For,
         load: impl FnOnce(&LoadProgress<'_>) -> Result<Loaded, NodeError>,
     ) -> Result<Arc<dyn std::any::Any + Send + Sync>, NodeError> {
         let loading = Loading { residency: self, key: &spec.key };
         let weights = Owner { kind: OwnerKind::Weights, name: spec.label.clone() };
         let buffers = Owner { kind: OwnerKind::Loading, name: spec.label.clone() };
         let owners = [(weights, spec.bytes), (buffers, spec.load_overhead)];
-        let [mut held, transient] = self.take(context, &spec.label, owners)?;
+        let [mut held, transient] = self.take(context, &spec.label, whom, owners)?;
         let begin = Instant::now();
         let report = |done, total| {
             context.check()?;
@@ -114,6 +165,15 @@ impl Residency {
         context.emit(EventKind::Loaded { component: component_key, label, bytes, seconds });
         Ok(component)
     }
+}
+
+/// Whom memory is taken for.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum For {
+    /// A node that needs it now, and waits for reads ahead to end so that these can be given back.
+    Node,
+    /// A read ahead, which gives up.
+    Later,
 }
 
 impl Entry {

@@ -29,6 +29,7 @@ mod timeline;
 pub use component::{Component, ComponentKey, ComponentSpec, Lease, LoadProgress, Loader};
 pub use item::Item;
 pub use ledger::{Held, Ledger, Owner, OwnerKind};
+pub(crate) use load::Meanwhile;
 pub use manager::{EvictError, Holder, Residency, Resident, ResidentState};
 pub use outlook::{QueuedJob, Upcoming};
 pub use policy::{Candidate, Foresight, KeepLast, KeepNothing, Lru, NextUse, Policy};

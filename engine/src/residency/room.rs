@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Item;
 use super::component::ComponentKey;
 use super::ledger::{Held, Owner, OwnerKind};
+use super::load::For;
 use super::manager::{Entry, Residency};
 use super::policy::{Candidate, NextUse};
 use super::timeline::MarkKind;
@@ -41,7 +42,7 @@ impl Residency {
         bytes: u64,
     ) -> Result<Reservation, NodeError> {
         let owner = Owner { kind: OwnerKind::Scratch, name: what.into() };
-        let [held] = self.take(context, what, [(owner, bytes)])?;
+        let [held] = self.take(context, what, For::Node, [(owner, bytes)])?;
         Ok(Reservation(held))
     }
 
@@ -50,6 +51,7 @@ impl Residency {
         &self,
         context: &Context,
         what: &str,
+        whom: For,
         mut owners: [(Owner, u64); N],
     ) -> Result<[Held; N], NodeError> {
         let bytes = owners.iter().fold(0u64, |sum, (_, bytes)| sum.saturating_add(*bytes));
@@ -60,24 +62,29 @@ impl Residency {
                 Err(back) => owners = back,
             }
             context.check()?;
-            self.make_room(context, what, bytes)?;
+            if let Err(refused) = self.make_room(what, bytes, On::Node(context, what)) {
+                if whom == For::Node && self.waited_for_a_read_ahead() {
+                    continue;
+                }
+                self.mark(MarkKind::Refused, what, Some(bytes), for_whom(On::Node(context, what)));
+                return Err(refused);
+            }
         }
     }
 
     /// Gives back what is needed last until `bytes` more fit the budget. Gives nothing back if that would not do.
-    fn make_room(&self, context: &Context, what: &str, bytes: u64) -> Result<(), NodeError> {
+    fn make_room(&self, what: &str, bytes: u64, on: On<'_>) -> Result<(), NodeError> {
         let Some(budget) = self.budget() else { return Ok(()) };
         let candidates = self.candidates();
         let held = self.ledger().total();
         let idle: u64 = candidates.iter().map(|c| c.bytes).sum();
         if held.saturating_sub(idle).saturating_add(bytes) <= budget {
             let fits = || self.ledger().total().saturating_add(bytes) <= budget;
-            self.give_back_until(&candidates, On::Node(context, what), fits);
+            self.give_back_until(&candidates, on, fits);
             if fits() {
                 return Ok(());
             }
         }
-        self.mark(MarkKind::Refused, what, Some(bytes), whom(On::Node(context, what)));
         let held = self.ledger().total();
         let pinned: Vec<String> =
             self.residents().iter().filter(|r| r.pinned).map(|r| format!("`{}`", r.label)).collect();
@@ -119,7 +126,7 @@ impl Residency {
                 Item::Output(signature) => {
                     let Some(bytes) = self.let_go(*signature) else { continue };
                     freed += bytes;
-                    self.mark(MarkKind::Evict, &candidate.label, Some(bytes), whom(on));
+                    self.mark(MarkKind::Evict, &candidate.label, Some(bytes), for_whom(on));
                     if let On::Node(context, what) = on {
                         context.emit(EventKind::CacheEvicted {
                             label: candidate.label.clone(),
@@ -150,17 +157,21 @@ impl Residency {
         }
     }
 
-    /// Gives back what no running job will use until `bytes` more are below `limit`; false if that cannot be done.
-    pub(super) fn make_room_ahead(&self, bytes: u64, limit: u64) -> bool {
+    /// Gives back what no running job will use until `bytes` more are below `limit`, beside as much `scratch` as the
+    /// step that computes will have taken; false if that cannot be done.
+    pub(super) fn make_room_ahead(&self, bytes: u64, scratch: u64, limit: u64) -> bool {
         let mut candidates = self.candidates();
         candidates.retain(|c| !matches!(c.next_use, NextUse::Step(_)));
-        let fits = || self.ledger().total().saturating_add(bytes) <= limit;
+        let held = || {
+            let (total, reserved) = self.ledger().total_and_scratch();
+            total.saturating_add(scratch.saturating_sub(reserved)).saturating_add(bytes)
+        };
         let idle: u64 = candidates.iter().map(|c| c.bytes).sum();
-        if self.ledger().total().saturating_sub(idle).saturating_add(bytes) > limit {
+        if held().saturating_sub(idle) > limit {
             return false;
         }
-        self.give_back_until(&candidates, On::Nobody, fits);
-        fits()
+        self.give_back_until(&candidates, On::Nobody, || held() <= limit);
+        held() <= limit
     }
 
     /// Frees weights that were taken out; their bytes.
@@ -170,7 +181,7 @@ impl Residency {
         // Freed first: the eviction is told when the bytes are gone.
         drop(ready.component);
         drop(ready.held);
-        self.mark(MarkKind::Evict, &label, Some(bytes), whom(on));
+        self.mark(MarkKind::Evict, &label, Some(bytes), for_whom(on));
         if let On::Node(context, what) = on {
             context.emit(EventKind::Evicted {
                 component,
@@ -184,7 +195,7 @@ impl Residency {
 }
 
 /// The node and the job that something is given back for.
-fn whom(on: On<'_>) -> (Option<NodeId>, Option<Arc<str>>) {
+fn for_whom(on: On<'_>) -> (Option<NodeId>, Option<Arc<str>>) {
     match on {
         On::Nobody => (None, None),
         On::Node(context, _) => (Some(context.node().id.clone()), Some(context.job_id().clone())),
