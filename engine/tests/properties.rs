@@ -108,6 +108,7 @@ fn naively(workflow: &Workflow) -> Result<HashMap<String, Json>, String> {
         job: "naive".into(),
         prompt: Arc::new(workflow.clone()),
         extra_pnginfo: Arc::new(Json::Null),
+        origins: None,
         sink: Arc::new(Silent),
         cancel: Cancel::new(),
         residency: Residency::new(Foresight, None),

@@ -114,6 +114,7 @@ async fn execute(
         id: "run".into(),
         graph: valid.graph,
         extra_pnginfo: Arc::new(extra_pnginfo),
+        origins: None,
         sink: listener.clone(),
         cancel: cancel.clone(),
     };

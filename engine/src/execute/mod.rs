@@ -24,7 +24,7 @@ use tokio::sync::Semaphore;
 use crate::cache::{Cache, CachePolicy, Holdings};
 use crate::events::{EventSink, JobError};
 use crate::graph::Graph;
-use crate::node::{Cancel, NodeRef, RunInfo, Savings};
+use crate::node::{Cancel, NodeRef, Origins, RunInfo, Savings};
 use crate::plan::{Plan, Prepared, Room};
 use crate::registry::Registry;
 use crate::residency::Residency;
@@ -77,6 +77,8 @@ pub struct Job {
     pub graph: Graph,
     /// What goes into a PNG's metadata beside the prompt.
     pub extra_pnginfo: Arc<Json>,
+    /// What its nodes came from, where several workflows run as one.
+    pub origins: Option<Arc<dyn Origins>>,
     /// Who listens.
     pub sink: Arc<dyn EventSink>,
     /// The flag that stops it.
@@ -90,6 +92,7 @@ impl Job {
             id: id.into(),
             graph,
             extra_pnginfo: Arc::new(Json::Null),
+            origins: None,
             sink: Arc::new(crate::events::Silent),
             cancel: Cancel::new(),
         }
@@ -198,7 +201,7 @@ impl Engine {
     /// # Errors
     /// Where a node fails or the job is cancelled. The events say the same.
     pub async fn run(&self, job: Job) -> Result<RunReport, RunError> {
-        let Job { id, graph, extra_pnginfo, sink, cancel } = job;
+        let Job { id, graph, extra_pnginfo, origins, sink, cancel } = job;
         self.residency.ledger().reset_peak();
         let run = self.residency.begin(&id);
         let _ends = Ends { residency: &self.residency, job: &id };
@@ -216,6 +219,7 @@ impl Engine {
             job: id.clone(),
             prompt: graph.prompt().clone(),
             extra_pnginfo,
+            origins,
             sink,
             cancel: cancel.child(),
             residency: self.residency.clone(),

@@ -48,6 +48,22 @@ impl NodeRef {
     }
 }
 
+/// What a saved picture says that it came from.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The workflow.
+    pub prompt: Arc<Workflow>,
+    /// What goes into a PNG's metadata beside the prompt: `{"workflow": …}`.
+    pub extra_pnginfo: Arc<Json>,
+}
+
+/// What the nodes of a job came from, where that is not the job as a whole: several workflows may
+/// run as one.
+pub trait Origins: Send + Sync {
+    /// The origin of a node of the submitted workflow; none: the job.
+    fn of(&self, node: &NodeId) -> Option<Origin>;
+}
+
 /// What all nodes of a run share.
 pub struct RunInfo {
     /// The job's id.
@@ -56,6 +72,8 @@ pub struct RunInfo {
     pub prompt: Arc<Workflow>,
     /// What goes into a PNG's metadata beside the prompt: `{"workflow": …}`.
     pub extra_pnginfo: Arc<Json>,
+    /// What its nodes came from, where that is not the workflow as a whole.
+    pub origins: Option<Arc<dyn Origins>>,
     /// Who listens.
     pub sink: Arc<dyn EventSink>,
     /// The flag that stops the run.
@@ -105,9 +123,13 @@ impl Context {
         &self.run.job
     }
 
-    /// The workflow as submitted.
-    pub fn prompt(&self) -> &Workflow {
-        &self.run.prompt
+    /// The workflow as submitted; of several that run as one, this node's.
+    pub fn prompt(&self) -> Arc<Workflow> {
+        self.origin().map_or_else(|| self.run.prompt.clone(), |origin| origin.prompt)
+    }
+
+    fn origin(&self) -> Option<Origin> {
+        self.run.origins.as_ref()?.of(&self.node.real)
     }
 
     /// The workflow with the nodes that expansions added; as submitted, where the node did not
@@ -117,8 +139,8 @@ impl Context {
     }
 
     /// What goes into a PNG's metadata beside the prompt.
-    pub fn extra_pnginfo(&self) -> &Json {
-        &self.run.extra_pnginfo
+    pub fn extra_pnginfo(&self) -> Arc<Json> {
+        self.origin().map_or_else(|| self.run.extra_pnginfo.clone(), |origin| origin.extra_pnginfo)
     }
 
     /// The flag that stops the run.

@@ -34,7 +34,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 pub use cancel::Cancel;
-pub use context::{Context, NodeRef, RunInfo};
+pub use context::{Context, NodeRef, Origin, Origins, RunInfo};
 pub use error::{ErrorKind, NodeError};
 pub use forecast::{Forecast, Sketch, Sketches};
 pub use inputs::Inputs;

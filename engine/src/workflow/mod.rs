@@ -1,13 +1,14 @@
 //! Workflows: ComfyUI's API format (node id → class and inputs), and the ways to it.
 //!
 //! [`source`] finds a workflow in a file, [`png`] reads the texts of pictures, and [`ui`] converts
-//! what the editor saves.
+//! what the editor saves. [`sweep`] varies one along axes.
 //!
 //! Parsing is lenient where ComfyUI is (unknown keys are kept, `_meta` is carried along) and never
 //! judges the content: that is validation's part, which sees every error at once.
 
 pub mod png;
 pub mod source;
+pub mod sweep;
 pub mod ui;
 
 use std::fmt;

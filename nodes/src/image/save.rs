@@ -88,7 +88,7 @@ fn fill_in(prefix: &str, width: usize, height: usize) -> String {
 /// The text chunks of a picture: the prompt, and each key that the client sent along.
 pub(crate) fn metadata(context: &Context) -> Vec<(String, String)> {
     let mut texts = vec![("prompt".to_owned(), png::ascii_json(&context.prompt().to_json()))];
-    if let Json::Object(extra) = context.extra_pnginfo() {
+    if let Json::Object(extra) = &*context.extra_pnginfo() {
         // A PNG keyword is 1 to 79 bytes of Latin-1; others cannot be stored and are left out.
         let storable = extra.iter().filter(|(key, _)| (1..80).contains(&key.len()) && key.is_ascii());
         texts.extend(storable.map(|(key, value)| (key.clone(), png::ascii_json(value))));
