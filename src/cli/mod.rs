@@ -23,6 +23,7 @@ mod saved;
 mod serve;
 mod set;
 mod similar;
+mod sweep;
 mod validate;
 mod workflow;
 
@@ -47,6 +48,8 @@ struct Arguments {
 enum Command {
     /// Run a workflow: a file in API or UI format, or a PNG that carries one
     Run(run::Arguments),
+    /// Run a workflow once for every combination of some values: all cells as one graph
+    Sweep(sweep::Arguments),
     /// Show what would run, in which order, and how much memory it takes
     Plan(plan::Arguments),
     /// Check a workflow and say everything that is wrong with it
@@ -78,6 +81,7 @@ pub(crate) fn main() -> ExitCode {
     };
     let done = match arguments.command {
         Command::Run(arguments) => run::run(arguments),
+        Command::Sweep(arguments) => sweep::run(arguments),
         Command::Plan(arguments) => plan::run(arguments),
         Command::Validate(arguments) => validate::run(arguments),
         Command::Convert(arguments) => convert::run(&arguments),

@@ -26,7 +26,11 @@ pub(super) fn apply(change: &str, workflow: &mut Workflow, registry: &Registry) 
 }
 
 /// The node and the input that `NODE.INPUT` means. Titles may hold dots themselves.
-fn find_input(place: &str, workflow: &Workflow, registry: &Registry) -> Result<(NodeId, String), String> {
+pub(super) fn find_input(
+    place: &str,
+    workflow: &Workflow,
+    registry: &Registry,
+) -> Result<(NodeId, String), String> {
     let splits = place.match_indices('.').map(|(at, _)| (&place[..at], &place[at + 1..]));
     let mut problem = None;
     for (name, input) in splits.collect::<Vec<_>>().into_iter().rev() {
@@ -79,7 +83,7 @@ pub(super) fn find_node(name: &str, workflow: &Workflow) -> Result<NodeId, Strin
 }
 
 /// A value as an input declares it.
-fn typed(text: &str, input: &Input) -> Result<InputValue, String> {
+pub(super) fn typed(text: &str, input: &Input) -> Result<InputValue, String> {
     let literal = |value: Json| Ok(InputValue::Literal(value));
     match &input.kind {
         InputType::String => literal(json!(text)),

@@ -116,7 +116,14 @@ impl Workshop for EngineWorkshop {
                 Ok(valid) => valid.graph,
                 Err(refused) => return events.emit(no_longer_valid(id, &refused)),
             };
-            let job = Job { id, graph, extra_pnginfo: Arc::new(extra_pnginfo), sink: events, cancel };
+            let job = Job {
+                id,
+                graph,
+                extra_pnginfo: Arc::new(extra_pnginfo),
+                origins: None,
+                sink: events,
+                cancel,
+            };
             // How it ended is in its events.
             let _ = self.engine.run(job).await;
         })

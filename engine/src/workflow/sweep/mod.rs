@@ -196,13 +196,18 @@ impl Sweep {
             for (id, mut node) in self.workflow(number).nodes {
                 for input in node.inputs.values_mut() {
                     if let InputValue::Link(link) = input {
-                        link.node = in_cell(number, &link.node);
+                        link.node = Self::id_in(number, &link.node);
                     }
                 }
-                all.nodes.insert(in_cell(number, &id), node);
+                all.nodes.insert(Self::id_in(number, &id), node);
             }
         }
         all
+    }
+
+    /// The id of a cell's node in [`combined`](Self::combined).
+    pub fn id_in(cell: usize, id: &NodeId) -> NodeId {
+        format!("{cell}/{id}").into()
     }
 
     /// The cell that a node of [`combined`](Self::combined) belongs to, and its id there.
@@ -210,10 +215,6 @@ impl Sweep {
         let (cell, id) = id.as_str().split_once('/')?;
         Some((cell.parse().ok()?, id.into()))
     }
-}
-
-fn in_cell(cell: usize, id: &NodeId) -> NodeId {
-    format!("{cell}/{id}").into()
 }
 
 #[cfg(test)]
