@@ -153,13 +153,15 @@ fn a_cell_that_fails_leaves_the_others() {
             "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "b"}},
         }),
     );
-    let arguments = ["sweep", &file, "--axis", "1.image=bad.png,good.png", "--name", "s", "--grid", "grid.png"];
+    let arguments =
+        ["sweep", &file, "--axis", "1.image=bad.png,good.png", "--name", "s", "--grid", "grid.png"];
     let output = place.ebb(arguments);
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{error}");
     assert!(error.contains("1 of 2 cells failed"), "{error}");
     let manifest = place.json("output/sweeps/s/sweep.json");
-    let states: Vec<&Json> = manifest["cells"].as_array().unwrap().iter().map(|cell| &cell["status"]).collect();
+    let states: Vec<&Json> =
+        manifest["cells"].as_array().unwrap().iter().map(|cell| &cell["status"]).collect();
     assert_eq!(states, ["failed", "done"]);
     assert!(place.path("grid.png").is_file());
 }

@@ -10,7 +10,7 @@ use ebb_engine::node::{Cancel, Origins};
 use ebb_engine::plan::{Plan, show_bytes};
 use ebb_engine::validate::Validated;
 use ebb_engine::workflow::sweep::Sweep;
-use ebb_engine::workflow::{InputValue, NodeId, Workflow};
+use ebb_engine::workflow::{InputValue, NodeId};
 use ebb_nodes::Folders;
 use serde_json::Value as Json;
 
@@ -174,36 +174,20 @@ impl Cells<'_> {
 
     /// The cells in the order that loads each model once.
     async fn arrange(&self, cells: &[usize]) -> Done<Vec<usize>> {
-        let mut failure = None;
-        let runtime = tokio::runtime::Handle::current();
-        let models = |workflow: Workflow| -> Vec<String> {
-            let original = workflow.clone();
-            let checked = tokio::task::block_in_place(|| {
-                runtime.block_on(self.engine.validate(workflow, self.targets.as_deref()))
-            });
-            match checked {
-                Ok(valid) => {
-                    let plan = self.engine.plan(&valid.graph);
-                    let mut keys: Vec<String> = plan
-                        .steps
-                        .iter()
-                        .flat_map(|step| &step.loads)
-                        .map(|spec| spec.key.to_string())
-                        .collect();
-                    keys.sort();
-                    keys
-                }
-                Err(rejection) => {
-                    failure.get_or_insert_with(|| rejected(&rejection, &original, self.engine.registry()));
-                    Vec::new()
-                }
-            }
-        };
-        let order = self.sweep.arrange(models);
-        match failure {
-            Some(failure) => Err(failure),
-            None => Ok(order.into_iter().filter(|cell| cells.contains(cell)).collect()),
+        let mut needs: Vec<Vec<String>> = Vec::new();
+        for probe in self.sweep.probes() {
+            let original = probe.clone();
+            let checked = self.engine.validate(probe, self.targets.as_deref()).await;
+            let valid =
+                checked.map_err(|rejection| rejected(&rejection, &original, self.engine.registry()))?;
+            let plan = self.engine.plan(&valid.graph);
+            let loads = plan.steps.iter().flat_map(|step| &step.loads);
+            let mut keys: Vec<String> = loads.map(|spec| spec.key.to_string()).collect();
+            keys.sort();
+            needs.push(keys);
         }
+        let order = self.sweep.arranged(&needs);
+        Ok(order.into_iter().filter(|cell| cells.contains(cell)).collect())
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use ebb_engine::workflow::sweep::{Change, Sweep};
+use ebb_engine::workflow::sweep::Sweep;
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 
@@ -26,26 +26,10 @@ pub(super) struct Manifest {
 pub(super) fn name_of(file: &Path, sweep: &Sweep) -> String {
     let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let stem: String = stem.chars().filter(|c| c.is_alphanumeric() || "-_ .".contains(*c)).take(60).collect();
-    let digest = Sha256::digest(describe(sweep).to_string());
+    let digest = Sha256::digest(sweep.to_json().to_string());
     let short: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     let stem = stem.trim_matches(['.', ' ', '-']);
     if stem.is_empty() { short } else { format!("{stem}-{short}") }
-}
-
-/// The workflow and its axes as JSON.
-fn describe(sweep: &Sweep) -> Json {
-    let axes = sweep.axes().iter().map(|axis| {
-        let change = match &axis.change {
-            Change::Input { node, input } => json!({"node": node.as_str(), "input": input}),
-            Change::Replace { place: Some((node, input)), search } => {
-                json!({"node": node.as_str(), "input": input, "search": search})
-            }
-            Change::Replace { place: None, search } => json!({"search": search}),
-        };
-        let values = axis.values.iter().map(|value| value.value.to_json());
-        json!({"label": axis.label, "change": change, "values": values.collect::<Vec<_>>()})
-    });
-    json!({"workflow": sweep.base().to_json(), "axes": axes.collect::<Vec<_>>()})
 }
 
 impl Manifest {
@@ -61,7 +45,7 @@ impl Manifest {
         let owned = |cell| sweep.names(cell).into_iter().map(str::to_owned).collect();
         let mut manifest = Self {
             path: folder.join("sweep.json"),
-            about: describe(sweep),
+            about: sweep.to_json(),
             output: output.to_owned(),
             names: (0..sweep.len()).map(owned).collect(),
             index: (0..sweep.len()).map(|cell| sweep.index(cell)).collect(),

@@ -100,11 +100,14 @@ export async function startMock({ port = 0, stepMs = 60, dist = join(here, "../d
     const walk = (index) => {
       if (index.length < axes.length) return axes[index.length].values.forEach((_, i) => walk([...index, i]))
       const copy = structuredClone(prompt)
-      index.forEach((v, a) => (copy[axes[a].node].inputs[axes[a].input] = axes[a].values[v]))
+      index.forEach((v, a) => {
+        const { node, input, search, values } = axes[a]
+        copy[node].inputs[input] = search ? copy[node].inputs[input].replaceAll(search, values[v]) : values[v]
+      })
       cells.push({ index, prompt_id: submit({ prompt: copy, extra_data, client_id }).prompt_id })
     }
     walk([])
-    v1.sweeps.set(id, cells)
+    v1.sweeps.set(id, { axes, cells })
     return { id, cells }
   }
 
@@ -126,11 +129,13 @@ export async function startMock({ port = 0, stepMs = 60, dist = join(here, "../d
         return answer(200, engine.history.has(id) ? { [id]: engine.history.get(id) } : {})
       }
       if (path.startsWith("/v1/sweep/")) {
-        const cells = (v1.sweeps.get(path.slice(10)) ?? []).map((c) => {
+        const sweep = v1.sweeps.get(path.slice(10))
+        if (!sweep) return answer(404, { error: { code: "not_found", message: "no such sweep", details: null } })
+        const cells = sweep.cells.map((c) => {
           const entry = engine.history.get(c.prompt_id)
           return { ...c, status: entry ? (entry.status.completed ? "completed" : "failed") : engine.running?.[1] === c.prompt_id ? "in_progress" : "pending", images: Object.values(entry?.outputs ?? {}).flatMap((o) => o.images ?? []) }
         })
-        return answer(200, { id: path.slice(10), cells })
+        return answer(200, { id: path.slice(10), axes: sweep.axes, cells })
       }
       if (path === "/v1/templates/demo.png") return answer(200, makePng(160, 12, 0), "image/png")
       if (path === "/view") {

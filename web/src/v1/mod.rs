@@ -2,7 +2,7 @@
 //!
 //! - [`jobs`]: submit with an idempotency key, look, cancel, move. [`events`]: follow a job by server-sent events.
 //! - [`queue`]: pause and resume. [`results`]: files by their content. [`memory`]: what is held, and by whom.
-//! - [`plan`]: what would run. [`models`]: what files there are. [`templates`]: example workflows.
+//! - [`plan`]: what would run. [`sweep`]: one workflow with many values, as one job. [`models`]: what files there are. [`templates`]: example workflows.
 //! - [`types`]: the shapes of requests and answers. [`error`]: the one shape of errors.
 
 pub(crate) mod error;
@@ -14,6 +14,7 @@ mod openapi;
 mod plan;
 mod queue;
 mod results;
+mod sweep;
 mod templates;
 mod types;
 
@@ -35,6 +36,9 @@ pub(crate) fn routes() -> Router<App> {
         .route("/v1/results/{sha256}", get(results::file))
         .route("/v1/memory", get(memory::look))
         .route("/v1/plan", post(plan::look))
+        .route("/v1/sweep", post(sweep::submit))
+        .route("/v1/sweep/estimate", post(sweep::estimate))
+        .route("/v1/sweep/{id}", get(sweep::look))
         .route("/v1/models", get(models::list))
         .route("/v1/templates", get(templates::list))
         .route("/v1/templates/{file}", get(templates::one))

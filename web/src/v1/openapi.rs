@@ -3,7 +3,7 @@
 use axum::response::Response;
 use utoipa::OpenApi;
 
-use super::{events, jobs, memory, models, plan, queue, results, templates, types};
+use super::{events, jobs, memory, models, plan, queue, results, sweep, templates, types};
 use crate::answer;
 
 #[derive(OpenApi)]
@@ -26,6 +26,9 @@ use crate::answer;
         results::file,
         memory::look,
         plan::look,
+        sweep::submit,
+        sweep::estimate,
+        sweep::look,
         models::list,
         templates::list,
         templates::one

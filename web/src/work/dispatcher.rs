@@ -28,6 +28,9 @@ const LOOK_AHEAD: u64 = 256;
 /// How long the thread sleeps at most: a safety net, not a clock.
 const NAP: Duration = Duration::from_secs(5);
 
+/// Where `extra_data` of a job keeps the sweep that it is.
+pub(crate) const SWEEP: &str = "ebb_sweep";
+
 /// What the thread works with.
 pub(crate) struct Bench {
     pub(crate) store: Arc<dyn JobStore>,
@@ -243,7 +246,8 @@ fn prepare(bench: &Bench, claimed: &Claimed, id: Arc<str>) -> (Arc<Stage>, Run) 
         Arc::clone(&bench.metrics),
     );
     let extra_pnginfo = extra.get("extra_pnginfo").cloned().unwrap_or_default();
-    (Arc::new(stage), Run { id, prompt, outputs, extra_pnginfo })
+    let sweep = extra.get(SWEEP).cloned();
+    (Arc::new(stage), Run { id, prompt, outputs, extra_pnginfo, sweep })
 }
 
 fn asked_to_stop(bench: &Bench, id: &str) -> bool {

@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use ebb_engine::events::{Event, EventKind, EventSink, JobError};
 use ebb_engine::execute::{Engine, Job};
-use ebb_engine::node::{Cancel, NodeRef};
+use ebb_engine::node::{Cancel, NodeRef, Origins};
 use ebb_engine::residency::Residency;
 use ebb_engine::validate::{Rejection, Validated};
+use ebb_engine::workflow::sweep::{CellOrigins, Drawing, Sweep};
+use ebb_engine::workflow::ui::Catalog;
 use ebb_engine::workflow::{NodeId, Workflow};
 use serde_json::{Map, Value as Json, json};
 
 use super::planned;
-use super::workshop::{Checked, Later, Refused, Run, Workshop};
+use super::workshop::{Checked, Cost, Later, Refused, Run, Workshop};
 
 /// Checks and runs prompts with an [`Engine`].
 #[derive(Clone)]
@@ -50,6 +52,21 @@ impl EngineWorkshop {
         names.sort();
         names.dedup();
         names
+    }
+
+    /// What the cells of a sweep write into their pictures.
+    fn origins(&self, sweep: &Json, extra_pnginfo: &Json) -> Option<Arc<dyn Origins>> {
+        let sweep = match Sweep::from_json(sweep) {
+            Ok(sweep) => Arc::new(sweep),
+            Err(error) => {
+                tracing::warn!(%error, "a stored sweep cannot be read: its pictures carry the whole sweep");
+                return None;
+            }
+        };
+        let extra = extra_pnginfo.as_object().cloned().unwrap_or_default();
+        let catalog = Catalog::from_registry(self.engine.registry());
+        let drawing = extra.get("workflow").and_then(|drawn| Drawing::new(drawn, &sweep, &catalog));
+        Some(Arc::new(CellOrigins::new(sweep, drawing, extra)))
     }
 
     async fn validate(&self, prompt: Json, targets: Option<Vec<String>>) -> Result<Validated, Refused> {
@@ -108,22 +125,41 @@ impl Workshop for EngineWorkshop {
         Box::pin(async move { work.await.unwrap_or_else(|panic| Err(broke("Planning", &panic))) })
     }
 
+    fn cost(&self, prompt: Json, targets: Option<Vec<String>>) -> Later<'_, Result<Cost, Refused>> {
+        let (workshop, runtime) = (self.clone(), tokio::runtime::Handle::current());
+        let work = tokio::task::spawn_blocking(move || {
+            let valid = runtime.block_on(workshop.validate(prompt, targets))?;
+            if !valid.node_errors.is_empty() {
+                return Err(Refused {
+                    error: json!({"type": "prompt_outputs_failed_validation", "message": "Prompt outputs failed validation",
+                                  "details": "", "extra_info": {}}),
+                    node_errors: valid.node_errors.to_json(),
+                });
+            }
+            let plan = workshop.engine.plan(&valid.graph);
+            let loads = plan.steps.iter().flat_map(|step| &step.loads);
+            Ok(Cost {
+                steps: plan.steps.len(),
+                steps_alone: plan.steps.iter().map(|step| 1 + step.equal.len()).sum(),
+                loads: loads.map(|w| (w.key.to_string(), w.label.to_string(), w.bytes)).collect(),
+                outputs: valid.outputs.len(),
+                peak: plan.predicted_peak,
+            })
+        });
+        Box::pin(async move { work.await.unwrap_or_else(|panic| Err(broke("Planning", &panic))) })
+    }
+
     fn run(&self, run: Run, events: Arc<dyn EventSink>, cancel: Cancel) -> Later<'_, ()> {
         Box::pin(async move {
-            let Run { id, prompt, outputs, extra_pnginfo } = run;
+            let Run { id, prompt, outputs, extra_pnginfo, sweep } = run;
             // It was valid when it was stored; files and nodes may have gone since.
             let graph = match self.validate(prompt, Some(outputs)).await {
                 Ok(valid) => valid.graph,
                 Err(refused) => return events.emit(no_longer_valid(id, &refused)),
             };
-            let job = Job {
-                id,
-                graph,
-                extra_pnginfo: Arc::new(extra_pnginfo),
-                origins: None,
-                sink: events,
-                cancel,
-            };
+            let origins = sweep.and_then(|sweep| self.origins(&sweep, &extra_pnginfo));
+            let job =
+                Job { id, graph, extra_pnginfo: Arc::new(extra_pnginfo), origins, sink: events, cancel };
             // How it ended is in its events.
             let _ = self.engine.run(job).await;
         })

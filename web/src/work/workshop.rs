@@ -46,6 +46,25 @@ pub struct Run {
     pub outputs: Vec<String>,
     /// `extra_pnginfo` of the submission.
     pub extra_pnginfo: Json,
+    /// The sweep that the prompt holds all cells of, as [`Sweep::to_json`] writes it.
+    ///
+    /// [`Sweep::to_json`]: ebb_engine::workflow::sweep::Sweep::to_json
+    pub sweep: Option<Json>,
+}
+
+/// What a prompt would take.
+#[derive(Debug, Clone, Default)]
+pub struct Cost {
+    /// Steps that would run.
+    pub steps: usize,
+    /// Steps if no work were shared.
+    pub steps_alone: usize,
+    /// Loads of weights, in their order: key, name and bytes.
+    pub loads: Vec<(String, String, u64)>,
+    /// Output nodes that would run or are cached.
+    pub outputs: usize,
+    /// The predicted peak, in bytes.
+    pub peak: u64,
 }
 
 /// Checks and runs prompts.
@@ -60,6 +79,12 @@ pub trait Workshop: Send + Sync + 'static {
     fn plan(&self, prompt: Json, targets: Option<Vec<String>>) -> Later<'_, Result<Option<Json>, Refused>> {
         let _ = (prompt, targets);
         Box::pin(std::future::ready(Ok(None)))
+    }
+
+    /// What a prompt would take; nothing where nothing plans.
+    fn cost(&self, prompt: Json, targets: Option<Vec<String>>) -> Later<'_, Result<Cost, Refused>> {
+        let _ = (prompt, targets);
+        Box::pin(std::future::ready(Ok(Cost::default())))
     }
 
     /// Runs a job to its end, which is the last event: succeeded, failed or interrupted.

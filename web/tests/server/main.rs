@@ -1,7 +1,7 @@
 //! Tests of the whole server, in one binary: linking it once is what takes time.
 //!
 //! - `transcripts`: recorded exchanges of ComfyUI. `jobs`: what happens to jobs. `kill`: kill −9.
-//! - `v1`: the newer protocol.
+//! - `v1`: the newer protocol. `sweep`: one workflow with many values.
 //! - `browser`, `paths`: hostile callers. `support`: a server in this process, a plain client, a replay.
 
 mod browser;
@@ -9,5 +9,6 @@ mod jobs;
 mod kill;
 mod paths;
 mod support;
+mod sweep;
 mod transcripts;
 mod v1;

@@ -2,11 +2,12 @@
 //!
 //! All cells become *one* workflow: each a copy under ids of its own (`3/7` is node 7 of cell 3).
 //! The plan does equal work once, so that what the axes do not touch is not repeated, and the
-//! cells stand in an order that groups those that share models ([`Sweep::arrange`]), so that each
+//! cells stand in an order that groups those that share models ([`Sweep::arranged`]), so that each
 //! is loaded once.
 //!
 //! - `axis`: what an axis changes. [`values`]: lists and ranges as people write them.
 //! - `drawing`: the editor's drawing with a cell's values in it.
+//! - `json`: a sweep as requests and stored jobs hold it.
 //! - `origins`: what the picture of a cell says that it came from.
 //!
 //! ```
@@ -24,6 +25,7 @@
 
 mod axis;
 mod drawing;
+mod json;
 mod origins;
 pub mod values;
 
@@ -51,6 +53,15 @@ pub enum SweepError {
     /// No axis.
     #[error("a sweep needs an axis: an input and the values that it takes")]
     NoAxis,
+    /// The workflow is none.
+    #[error(transparent)]
+    Workflow(#[from] super::WorkflowError),
+    /// An axis that says neither what input nor what text it changes.
+    #[error("an axis names a `node` and an `input`, or a text to `search`; found {axis}")]
+    Shapeless {
+        /// The axis.
+        axis: String,
+    },
     /// An axis without a value.
     #[error("axis `{label}` has no values")]
     Empty {
@@ -164,27 +175,35 @@ impl Sweep {
         self.axes.iter().zip(index).filter_map(|(axis, i)| Some(axis.values.get(i)?.label.as_str())).collect()
     }
 
-    /// Every cell, those that share models next to each other. `models` names what a workflow
-    /// loads: an axis whose values change that runs slowest. It is asked once for each value of
-    /// each axis, not for each cell.
-    pub fn arrange<K: PartialEq>(&self, mut models: impl FnMut(Workflow) -> K) -> Vec<usize> {
+    /// The workflows that show which axes change what is loaded: the first cell, then every further
+    /// value of each axis by itself. Few, where there are many cells.
+    pub fn probes(&self) -> Vec<Workflow> {
         let mut index = vec![0; self.axes.len()];
-        let base = models(self.with(&index));
-        let mut changes = Vec::with_capacity(self.axes.len());
+        let mut probes = vec![self.with(&index)];
         for (place, axis) in self.axes.iter().enumerate() {
-            let mut other = |value| {
+            for value in 1..axis.values.len() {
                 index[place] = value;
-                models(self.with(&index)) != base
-            };
-            changes.push((1..axis.values.len()).any(&mut other));
+                probes.push(self.with(&index));
+            }
             index[place] = 0;
+        }
+        probes
+    }
+
+    /// Every cell, those that share models next to each other: an axis that changes what is loaded
+    /// runs slowest. `needs` says what each of the [`probes`](Self::probes) loads.
+    pub fn arranged<K: PartialEq>(&self, needs: &[K]) -> Vec<usize> {
+        let mut rest = needs.get(1..).unwrap_or_default();
+        let mut changes = Vec::with_capacity(self.axes.len());
+        for axis in &self.axes {
+            let (own, others) = rest.split_at((axis.values.len() - 1).min(rest.len()));
+            changes.push(own.iter().any(|need| Some(need) != needs.first()));
+            rest = others;
         }
         let mut cells: Vec<usize> = (0..self.cells).collect();
         cells.sort_by_cached_key(|cell| {
-            let index = self.index(*cell);
-            let models: Vec<usize> =
-                index.into_iter().zip(&changes).filter(|(_, changes)| **changes).map(|(i, _)| i).collect();
-            models
+            let index = self.index(*cell).into_iter().zip(&changes);
+            index.filter(|(_, changes)| **changes).map(|(value, _)| value).collect::<Vec<_>>()
         });
         cells
     }
@@ -274,14 +293,12 @@ mod tests {
         let names = ["a", "b"].map(|name| json!(name).into()).to_vec();
         let sweep =
             Sweep::new(workflow(), vec![seeds(), Axis::input("m", "1".into(), "name", names)]).unwrap();
-        let mut asked = 0;
-        let cells = sweep.arrange(|workflow| {
-            asked += 1;
-            workflow.to_json()["1"]["inputs"]["name"].clone()
-        });
+        let needs: Vec<_> =
+            sweep.probes().iter().map(|probe| probe.to_json()["1"]["inputs"]["name"].clone()).collect();
+        assert_eq!(needs, ["a", "a", "a", "b"]);
+        let cells = sweep.arranged(&needs);
         // Cells 0, 2, 4 are of model a.
         assert_eq!(cells, [0, 2, 4, 1, 3, 5]);
-        assert_eq!(asked, 4);
     }
 
     #[test]

@@ -71,9 +71,12 @@ export interface PlanValue {
   dies_at: number | null
 }
 
+/** An input and what it takes; with `search`, a text within it and what takes that text's place. */
 export interface Axis {
+  label?: string
   node: string
   input: string
+  search?: string
   values: unknown[]
 }
 export interface SweepRequest {
@@ -88,7 +91,13 @@ export interface SweepEstimate {
   steps: number
   steps_shared: number
   loads: { id: string; name: string; bytes: number; count: number }[]
+  peak?: number | null
   seconds: number | null
+}
+export interface SweepState {
+  id: string
+  axes?: Axis[]
+  cells: SweepCell[]
 }
 export interface SweepCell {
   index: number[]
@@ -142,8 +151,8 @@ export const v1 = {
   pin: (api: Api, id: string, pinned: boolean) => api.post<{ pinned: boolean }>("v1/memory/pin", { id, pinned }),
   plan: (api: Api, prompt: ApiPrompt) => api.post<PlanReport>("v1/plan", { prompt }),
   estimate: (api: Api, request: SweepRequest) => api.post<SweepEstimate>("v1/sweep/estimate", request),
-  sweep: (api: Api, request: SweepRequest) => api.post<{ id: string; cells: SweepCell[] }>("v1/sweep", request),
-  sweepState: (api: Api, id: string) => api.json<{ id: string; cells: SweepCell[] }>(`v1/sweep/${encodeURIComponent(id)}`),
+  sweep: (api: Api, request: SweepRequest) => api.post<SweepState>("v1/sweep", request),
+  sweepState: (api: Api, id: string) => api.json<SweepState>(`v1/sweep/${encodeURIComponent(id)}`),
   models: (api: Api) => api.json<{ folders: ModelFolder[] }>("v1/models").catch((error: unknown) => (error instanceof ApiError && error.missing ? plainModels(api) : Promise.reject(error))),
   templates: (api: Api) => api.json<Template[]>("v1/templates"),
 }

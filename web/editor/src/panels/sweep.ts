@@ -2,7 +2,7 @@
 
 import type { App } from "../app.ts"
 import { ApiError } from "../api/client.ts"
-import { type Axis, type SweepEstimate, type SweepRequest, v1 } from "../api/v1.ts"
+import { type Axis, type SweepCell, type SweepEstimate, type SweepRequest, v1 } from "../api/v1.ts"
 import { t } from "../i18n/index.ts"
 import type { Prompt } from "../export/index.ts"
 import type { Files } from "../io/files.ts"
@@ -21,6 +21,8 @@ const MAX_CELLS = 2000
 interface Draft {
   node: string
   input: string
+  /** In a text: what the values take the place of. */
+  search: string
   text: string
 }
 
@@ -40,10 +42,13 @@ function build(app: App, files: Files, body: HTMLElement): { shown(): void; hidd
   const add = h("button", { type: "button", onclick: () => addAxis() }, t("sweep.add"))
   fill(body, h("div", { class: "sweep" }, h("div", { class: "sweep-left" }, h("p", { class: "quiet small" }, t("sweep.lead")), form, h("div", { class: "sweep-buttons" }, add, run), cost), grid.element))
 
+  let restored = false
   const refresh = () => {
     if (!visible) return
     prompt = preparePrompt(app.editor.current(), app.editor).prompt
     options = choosable(prompt, app.editor.schemas)
+    if (!restored) void grid.restore(options)
+    restored = true
     if (!body.contains(document.activeElement) || document.activeElement?.tagName === "BUTTON") showForm()
     void estimate()
   }
@@ -52,7 +57,7 @@ function build(app: App, files: Files, body: HTMLElement): { shown(): void; hidd
     const wanted = options.flatMap((o) => o.inputs.map((i) => ({ node: o.node, input: i.name }))).filter((c) => !drafts.some((d) => d.node === c.node && d.input === c.input))
     const first = ["seed", "noise_seed", "cfg", "steps", "sampler_name"].map((name) => wanted.find((w) => w.input === name)).find(Boolean) ?? wanted[0]
     if (!first || drafts.length >= MAX_AXES) return
-    drafts.push({ ...first, text: suggestion(first) })
+    drafts.push({ ...first, search: "", text: suggestion(first) })
     showForm()
     void estimate()
   }
@@ -76,22 +81,29 @@ function build(app: App, files: Files, body: HTMLElement): { shown(): void; hidd
     const inputs = options.find((o) => o.node === draft.node)?.inputs ?? []
     const input = h("select", { class: "wide" }, ...inputs.map((i) => h("option", { value: i.name }, i.name)))
     input.value = draft.input
+    const search = h("input", { class: "wide", type: "text", value: draft.search, placeholder: t("sweep.searchHint") })
     const values = h("textarea", { class: "wide", rows: 3, value: draft.text, placeholder: t("sweep.valuesHint") })
     node.addEventListener("change", () => {
       draft.node = node.value
       draft.input = options.find((o) => o.node === node.value)!.inputs[0]!.name
+      draft.search = ""
       draft.text = suggestion(draft)
       showForm()
       void estimate()
     })
     input.addEventListener("change", () => {
       draft.input = input.value
+      draft.search = ""
       draft.text = suggestion(draft)
       showForm()
       void estimate()
     })
     values.addEventListener("input", () => {
       draft.text = values.value
+      estimateSoon()
+    })
+    search.addEventListener("input", () => {
+      draft.search = search.value
       estimateSoon()
     })
     const remove = iconButton("trash", t("sweep.remove"), () => {
@@ -104,6 +116,7 @@ function build(app: App, files: Files, body: HTMLElement): { shown(): void; hidd
       { class: "axis" },
       h("legend", {}, t("sweep.axis", { number: index + 1 })),
       h("div", { class: "axis-top" }, h("label", { class: "field" }, h("span", {}, t("sweep.node")), node), h("label", { class: "field" }, h("span", {}, t("sweep.input")), input), remove),
+      declOf(draft)?.kind === "string" ? h("label", { class: "field" }, h("span", {}, t("sweep.search")), search) : null,
       h("label", { class: "field" }, h("span", {}, `${t("sweep.values")} · ${t("sweep.valuesHint")}`), values),
     )
   }
@@ -116,7 +129,8 @@ function build(app: App, files: Files, body: HTMLElement): { shown(): void; hidd
       if (!decl) continue
       try {
         const values = parseValues(draft.text, decl)
-        if (values.length) axes.push({ node: draft.node, input: draft.input, values })
+        if (draft.search && !String(prompt[draft.node]?.inputs[draft.input]).includes(draft.search)) return { problem: t("sweep.notFound", { search: draft.search, input: draft.input }) }
+        if (values.length) axes.push({ node: draft.node, input: draft.input, ...(draft.search ? { search: draft.search } : {}), values })
       } catch (value) {
         return { problem: t("sweep.badValue", { value: String(value), input: draft.input }) }
       }
@@ -151,7 +165,8 @@ function build(app: App, files: Files, body: HTMLElement): { shown(): void; hidd
     if ("problem" in read) return
     run.disabled = true
     try {
-      grid.start(read.axes, await submit(app, request(read.axes)), options)
+      const sent = request(read.axes)
+      grid.start(read.axes, await submit(app, sent), app.editor.current(), options)
     } catch (error) {
       toast((error as Error).message, { kind: "error" })
     }
@@ -168,13 +183,14 @@ function costLines(e: SweepEstimate): (HTMLElement | null)[] {
     h("strong", {}, t("sweep.estimate", { cells: e.cells, images: e.images ?? "?" })),
     h("div", { class: "small" }, t("sweep.steps", { shared: e.steps_shared, steps: e.steps })),
     h("div", { class: "small" }, t("sweep.loads", { count: loads, bytes: bytes(e.loads.reduce((n, l) => n + l.bytes * l.count, 0)) })),
+    e.peak ? h("div", { class: "small" }, t("sweep.peak", { bytes: bytes(e.peak) })) : null,
     e.seconds === null ? null : h("div", { class: "small quiet" }, t("sweep.seconds", { seconds: seconds(e.seconds) })),
   ]
 }
 
 export interface Started {
   id: string | null
-  cells: { index: number[]; prompt_id: string }[]
+  cells: SweepCell[]
 }
 
 /** One request where the server knows sweeps; else each cell is queued by itself. */
@@ -187,7 +203,11 @@ async function submit(app: App, request: SweepRequest): Promise<Started> {
   const cells: Started["cells"] = []
   for (const index of cellsOf(request.axes.map((a) => a.values.length))) {
     const prompt = structuredClone(request.prompt)
-    index.forEach((v, a) => (prompt[request.axes[a]!.node]!.inputs[request.axes[a]!.input] = request.axes[a]!.values[v]))
+    index.forEach((v, a) => {
+      const { node, input, search, values } = request.axes[a]!
+      const inputs = prompt[node]!.inputs
+      inputs[input] = search ? String(inputs[input]).replaceAll(search, String(values[v])) : values[v]
+    })
     cells.push({ index, prompt_id: await app.runs.send({ prompt, extra_data: request.extra_data }) })
   }
   return { id: null, cells }

@@ -6,6 +6,9 @@ import type { Socket } from "../api/socket.ts"
 import type { HistoryEntry, NodeOutput, PromptFailure, QueueItem } from "../api/types.ts"
 import { Emitter } from "../ui/emitter.ts"
 
+/** Cells of a sweep run as one prompt, node 9 of cell 3 as `3/9`: on the canvas both are node 9. */
+export const withoutCell = (id: string): string => id.replace(/^\d+\//, "")
+
 export interface Progress {
   value: number
   max: number
@@ -99,34 +102,34 @@ export class Runs extends Emitter<RunEvents> {
       const run = prompt_id ? this.run(prompt_id) : this.current
       // Right after a reconnect the frame does not say which prompt it is about.
       if (!run) return
-      run.current = display_node ?? node
+      run.current = withoutCell(display_node ?? node)
       this.emit("progress", run)
     })
     socket.on("progress_state", ({ prompt_id, nodes }) => {
       const run = this.run(prompt_id)
       for (const [id, state] of Object.entries(nodes)) {
-        run.progress.set(state.display_node_id ?? id, { value: state.value, max: state.max })
+        run.progress.set(withoutCell(state.display_node_id ?? id), { value: state.value, max: state.max })
         if (state.state === "finished") run.done.add(id)
-        if (state.state === "running") run.current = state.display_node_id ?? id
+        if (state.state === "running") run.current = withoutCell(state.display_node_id ?? id)
       }
       this.emit("progress", run)
     })
     socket.on("progress", ({ prompt_id, node, value, max }) => {
       const run = prompt_id ? this.run(prompt_id) : this.current
       if (!run || !node) return
-      run.progress.set(node, { value, max })
+      run.progress.set(withoutCell(node), { value, max })
       this.emit("progress", run)
     })
     socket.on("executed", ({ prompt_id, node, display_node, output }) => {
       const run = this.run(prompt_id)
       run.done.add(node)
-      this.emit("output", { run, node: display_node ?? node, output })
+      this.emit("output", { run, node: withoutCell(display_node ?? node), output })
       this.emit("progress", run)
     })
-    socket.on("preview", ({ node, image }) => this.emit("preview", { node: node ?? this.current?.current ?? null, image }))
+    socket.on("preview", ({ node, image }) => this.emit("preview", { node: node ? withoutCell(node) : (this.current?.current ?? null), image }))
     socket.on("execution_error", (data) => {
       const run = this.run(data.prompt_id)
-      run.failed = { node: data.node_id, message: `${data.exception_message}`.trim() }
+      run.failed = { node: data.node_id ? withoutCell(data.node_id) : null, message: `${data.exception_message}`.trim() }
     })
     socket.on("execution_interrupted", ({ prompt_id }) => {
       this.run(prompt_id).failed = { node: null, message: "" }
@@ -151,7 +154,7 @@ export class Runs extends Emitter<RunEvents> {
     else if (this.current) {
       const id = this.current.id
       const entry = (await this.api.historyOf(id).catch(() => ({}) as Record<string, HistoryEntry>))[id]
-      for (const [node, output] of Object.entries(entry?.outputs ?? {})) this.emit("output", { run: this.current, node, output })
+      for (const [node, output] of Object.entries(entry?.outputs ?? {})) this.emit("output", { run: this.current, node: withoutCell(node), output })
       this.finish(id)
     }
   }

@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { demoWorkflow } from "../../dev/demo-workflow.mjs"
-import { openWorkflow, type Stage, startStage } from "./page.ts"
+import { openWorkflow, ready, type Stage, startStage } from "./page.ts"
 
 describe.skipIf(process.env.EBB_URL)("panels", () => {
   let stage: Stage
@@ -69,6 +69,32 @@ describe.skipIf(process.env.EBB_URL)("panels", () => {
     await page.getByRole("button", { name: "seed = 3, cfg = 2", exact: true }).click()
     await page.getByRole("button", { name: "OK" }).click({ timeout: 2000 }).catch(() => undefined)
     await expect.poll(() => page.evaluate(() => window.ebb.editor.graph.getNodeById(3).widgets.map((w: any) => w.value))).toEqual([3, "fixed", 16, 2, "euler", "normal", 1])
+    expect(complaints).toEqual([])
+    await page.context().close()
+  })
+
+  it("replaces a text, and finds its grid again after a reload", async () => {
+    const { page, complaints } = await stage.open()
+    await openWorkflow(page, demoWorkflow())
+    await page.locator("#graph").focus()
+    await page.keyboard.press("s")
+    await page.getByRole("button", { name: "Add an axis" }).click()
+    await page.locator(".axis select").first().selectOption("6")
+    const words: string = await page.evaluate(() => window.ebb.editor.graph.getNodeById(6).widgets[0].value)
+    const word = words.split(" ")[0]!
+    await page.getByLabel("Replace this text").fill("not there")
+    await page.locator(".axis textarea").first().fill("blue\ngreen")
+    await expect.poll(() => page.locator(".sweep-cost").textContent()).toContain("does not occur")
+    await page.getByLabel("Replace this text").fill(word)
+    await expect.poll(() => page.locator(".sweep-cost").textContent()).toContain("2 cells")
+    await page.getByRole("button", { name: "Run the sweep" }).click()
+    await expect.poll(() => page.locator(".sweep-cell img").count(), { timeout: 40_000 }).toBe(2)
+    await page.reload()
+    await ready(page)
+    await expect.poll(() => page.locator(".sweep-cell img").count(), { timeout: 20_000 }).toBe(2)
+    await page.getByRole("button", { name: `“${word}” = green`, exact: true }).click()
+    await page.getByRole("button", { name: "OK" }).click({ timeout: 2000 }).catch(() => undefined)
+    await expect.poll(() => page.evaluate(() => window.ebb.editor.graph.getNodeById(6).widgets[0].value)).toBe(words.replaceAll(word, "green"))
     expect(complaints).toEqual([])
     await page.context().close()
   })
