@@ -137,6 +137,18 @@ export async function startMock({ port = 0, stepMs = 60, dist = join(here, "../d
         })
         return answer(200, { id: path.slice(10), axes: sweep.axes, cells })
       }
+      if (request.method === "PATCH" && path.startsWith("/v1/jobs/")) {
+        const item = engine.pending.find((i) => i[1] === path.slice(9))
+        if (!item) return answer(404, { error: { code: "not_found", message: "no such job waits", details: null } })
+        const { place } = JSON.parse(raw)
+        const rest = engine.pending.filter((i) => i !== item)
+        const at = place === "front" ? 0 : place === "back" ? rest.length : rest.findIndex((i) => i[1] === place.before)
+        rest.splice(at, 0, item)
+        rest.forEach((i, n) => (i[0] = n))
+        engine.pending = rest
+        engine.status()
+        return answer(200, {})
+      }
       if (path === "/v1/templates/demo.png") return answer(200, makePng(160, 12, 0), "image/png")
       if (path === "/view") {
         const file = files.get(`${url.searchParams.get("type") ?? "output"}/${url.searchParams.get("filename")}`)

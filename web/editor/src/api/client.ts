@@ -45,6 +45,10 @@ export class Api {
     return this.json<T>(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: stringifyJson(body) })
   }
 
+  patch<T>(path: string, body: unknown): Promise<T> {
+    return this.json<T>(path, { method: "PATCH", headers: { "Content-Type": "application/json" }, body: stringifyJson(body) })
+  }
+
   objectInfo = () => this.json<ObjectInfo>("api/object_info")
   queue = () => this.json<QueueState>("api/queue")
   history = (max: number) => this.json<Record<string, HistoryEntry>>(`api/history?max_items=${max}`)

@@ -153,6 +153,7 @@ export const v1 = {
   estimate: (api: Api, request: SweepRequest) => api.post<SweepEstimate>("v1/sweep/estimate", request),
   sweep: (api: Api, request: SweepRequest) => api.post<SweepState>("v1/sweep", request),
   sweepState: (api: Api, id: string) => api.json<SweepState>(`v1/sweep/${encodeURIComponent(id)}`),
+  move: (api: Api, id: string, place: "front" | "back" | { before: string }) => api.patch<unknown>(`v1/jobs/${encodeURIComponent(id)}`, { place }),
   models: (api: Api) => api.json<{ folders: ModelFolder[] }>("v1/models").catch((error: unknown) => (error instanceof ApiError && error.missing ? plainModels(api) : Promise.reject(error))),
   templates: (api: Api) => api.json<Template[]>("v1/templates"),
 }

@@ -10,6 +10,7 @@ import type { ObjectInfo } from "../schema/types.ts"
 import { Emitter } from "../ui/emitter.ts"
 import { makeCanvas } from "./canvas.ts"
 import { History } from "./history.ts"
+import { showProxies } from "./proxy-widgets.ts"
 import { registerNodes, registerSubgraph, registerUnknown } from "./register.ts"
 
 export interface EditorEvents {
@@ -241,6 +242,7 @@ export class Editor extends Emitter<EditorEvents> {
       const items = [...(this.canvas.graph?.positionableItems() ?? [])].filter((i) => selected.includes(i.id))
       if (items.length) this.canvas.selectItems(items)
     }
+    showProxies(this.graph)
     this.layOutAll()
     this.base = this.write()
     this.canvas.setDirty(true, true)

@@ -7,8 +7,9 @@ import type { ObjectInfo } from "../schema/types.ts"
 
 type ApiNode = { class_type: string; inputs: Record<string, unknown>; _meta?: { title?: string } }
 
-const COLUMN = 380
 const GAP = 50
+/** Between columns: room for links to be told apart. */
+const AISLE = 80
 
 export function workflowFromApi(prompt: Record<string, ApiNode>, schemas: ObjectInfo): Workflow {
   const ids = Object.keys(prompt)
@@ -92,14 +93,24 @@ function layOut(ids: string[], prompt: Record<string, ApiNode>, nodes: Map<strin
     depth.set(id, own)
     return own
   }
+  const widths: number[] = []
+  for (const id of ids) widths[depthOf(id)] = Math.max(widths[depthOf(id)] ?? 0, widthOf(nodes.get(id)!, schemas))
+  const left = (column: number) => widths.slice(0, column).reduce((x, width) => x + width + AISLE, 60)
   const heights = new Map<number, number>()
   for (const id of ids) {
     const column = depthOf(id)
     const y = heights.get(column) ?? 0
     const node = nodes.get(id)!
-    node.pos = [60 + column * COLUMN, 80 + y]
+    node.pos = [left(column), 80 + y]
     heights.set(column, y + heightOf(node, schemas) + GAP)
   }
+}
+
+/** Near enough to how wide the node will be drawn: its title decides, or its widgets. */
+function widthOf(node: DocNode, schemas: ObjectInfo): number {
+  const info = schemas[node.type]
+  const title = (node.title ?? info?.display_name ?? node.type).length * 8.4 + 60
+  return Math.max(node.size?.[0] ?? 0, info?.output_node ? 240 : 230, title)
 }
 
 /** Near enough to how tall the node will be drawn. */

@@ -56,7 +56,9 @@ function refusal(error: unknown): HTMLElement {
 }
 
 function report(app: App, plan: PlanReport, overlay: PlanOverlay): HTMLElement {
-  const scale = Math.max(plan.budget ?? 0, plan.peak?.bytes ?? 0, 1)
+  // A budget far above the peak would leave nothing to see of the steps.
+  const peak = plan.peak?.bytes ?? 0
+  const scale = Math.max(peak * 1.05, plan.budget !== null && plan.budget < peak * 4 ? plan.budget : 0, 1)
   return h("div", { class: "plan" }, summary(plan), h("ol", { class: "plan-steps", "aria-label": t("plan.order") }, ...plan.steps.map((s) => stepRow(app, plan, s, scale, overlay))))
 }
 
@@ -100,7 +102,7 @@ function stepRow(app: App, plan: PlanReport, step: PlanStep, scale: number, over
       { class: "plan-bar", "aria-hidden": "true" },
       h("span", { class: "plan-live", style: { width: share(step.live_bytes) } }),
       h("span", { class: "plan-active", style: { width: share(step.activation_bytes) } }),
-      plan.budget === null ? null : h("span", { class: "plan-budget", style: { left: share(plan.budget) } }),
+      plan.budget === null || plan.budget > scale ? null : h("span", { class: "plan-budget", style: { left: share(plan.budget) } }),
     ),
     h("span", { class: "plan-bytes" }, step.cached ? t("plan.cachedStep") : bytes(step.peak_bytes)),
     h("span", { class: "plan-loads small" }, step.loads.map((l) => t("plan.loads", { name: l.name, bytes: bytes(l.bytes) })).join(", ")),

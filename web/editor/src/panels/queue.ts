@@ -1,5 +1,7 @@
 // What runs, what waits, what is done.
 
+import { ApiError } from "../api/client.ts"
+import { v1 } from "../api/v1.ts"
 import type { App } from "../app.ts"
 import type { HistoryEntry, QueueItem } from "../api/types.ts"
 import { t } from "../i18n/index.ts"
@@ -63,20 +65,26 @@ function jobRow(item: QueueItem, buttons: HTMLElement[], before: HTMLElement[] =
 type Act = (work: Promise<unknown>) => void
 
 function pendingRow(app: App, files: Files, item: QueueItem, index: number, all: QueueItem[], act: Act): HTMLElement {
-  const move = (to: number) => act(renumber(app, item, to))
+  const move = (place: Parameters<typeof v1.move>[2], number: number) => act(moved(app, item, place, number))
+  const after = all[index + 2]
   const between = (a: QueueItem | undefined, b: QueueItem | undefined) => (a && b ? (a[0] + b[0]) / 2 : a ? a[0] + 1 : b ? b[0] - 1 : 0)
   const buttons = [
-    index > 0 ? iconButton("first", t("queue.first"), () => move(between(undefined, all[0]))) : null,
-    index > 0 ? iconButton("up", t("queue.up"), () => move(between(all[index - 2], all[index - 1]))) : null,
-    index < all.length - 1 ? iconButton("down", t("queue.down"), () => move(between(all[index + 1], all[index + 2]))) : null,
+    index > 0 ? iconButton("first", t("queue.first"), () => move("front", between(undefined, all[0]))) : null,
+    index > 0 ? iconButton("up", t("queue.up"), () => move({ before: all[index - 1]![1] }, between(all[index - 2], all[index - 1]))) : null,
+    index < all.length - 1 ? iconButton("down", t("queue.down"), () => move(after ? { before: after[1] } : "back", between(all[index + 1], after))) : null,
     iconButton("open", t("queue.open"), () => openWorkflow(item, app, files)),
     iconButton("trash", t("queue.delete"), () => act(app.api.deleteQueued([item[1]]))),
   ].filter((b) => b !== null)
   return jobRow(item, buttons)
 }
 
-/** The protocol has no way to move a job, so it is sent again with the place wanted, then the old one is removed. */
-async function renumber(app: App, item: QueueItem, number: number): Promise<void> {
+/** Moves a waiting job. ComfyUI's protocol has no way to: there it is sent again with the place wanted, then the old one is removed. */
+async function moved(app: App, item: QueueItem, place: Parameters<typeof v1.move>[2], number: number): Promise<void> {
+  try {
+    return void (await v1.move(app.api, item[1], place))
+  } catch (error) {
+    if (!(error instanceof ApiError && error.missing)) throw error
+  }
   await app.runs.send({ prompt: item[2], extra_data: item[3], number })
   await app.api.deleteQueued([item[1]])
 }

@@ -26,7 +26,7 @@ const PATHS = {
   open: "M8 4H4v12h12v-4M11 3h6v6M17 3l-8 8",
   trash: "M4 6h12M8 6V4h4v2M6 6l1 11h6l1-11",
   pin: "M7 3h6l-1 6 3 3H5l3-3zM10 12v6",
-  evict: "M10 3v9M6 8l4 4 4-4M3 16h14",
+  evict: "M10 4l6 7H4zM4 15.5h12",
   download: "M10 3v9M6 8l4 4 4-4M4 16h12",
   moon: "M16 12A7 7 0 018 4a7 7 0 108 8z",
   keyboard: "M2 5h16v10H2zM5 8h.01M8 8h.01M11 8h.01M14 8h.01M6 12h8",

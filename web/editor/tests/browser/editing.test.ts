@@ -205,4 +205,26 @@ describe("editing", () => {
     expect(exported["3"].inputs.positive).toEqual(["7", 0])
     await page.context().close()
   })
+
+  it("shows the widgets inside that an instance lists, and writes them where they live", async () => {
+    const { page, complaints } = await stage.open()
+    const inner = { id: 5, type: "CLIPTextEncode", pos: [0, 0], size: [300, 150], flags: {}, order: 0, mode: 0, inputs: [{ name: "clip", type: "CLIP", link: null }], outputs: [{ name: "CONDITIONING", type: "CONDITIONING", links: [] }], properties: {}, widgets_values: ["hello"] }
+    const definition = { id: "6f1b0f6e-0000-4000-8000-000000000001", version: 1, state: { lastGroupId: 0, lastNodeId: 5, lastLinkId: 0, lastRerouteId: 0 }, revision: 0, config: {}, name: "Words", inputNode: { id: -10, bounding: [-300, 0, 120, 60] }, outputNode: { id: -20, bounding: [500, 0, 120, 60] }, inputs: [], outputs: [], widgets: [], nodes: [inner], groups: [], links: [], extra: {} }
+    const instance = { id: 1, type: definition.id, pos: [100, 100], size: [300, 160], flags: {}, order: 0, mode: 0, inputs: [], outputs: [], properties: { proxyWidgets: [["5", "text"], ["5", "nothing"], ["9", "text"]] } }
+    const workflow = { id: "w", revision: 0, last_node_id: 1, last_link_id: 0, nodes: [instance], links: [], groups: [], definitions: { subgraphs: [definition] }, config: {}, extra: {}, version: 0.4 }
+    await openWorkflow(page, workflow)
+    expect(await saved(page)).toEqual(workflow)
+    expect(await page.evaluate(() => window.ebb.editor.graph.nodes[0].widgets.map((w: any) => [w.label, w.value]))).toEqual([["text", "hello"]])
+    await page.evaluate(() => {
+      window.ebb.editor.graph.nodes[0].widgets[0].value = "bye"
+      window.ebb.editor.record()
+    })
+    const expected = structuredClone(workflow)
+    expected.definitions.subgraphs[0]!.nodes[0]!.widgets_values = ["bye"]
+    expect(await saved(page)).toEqual(expected)
+    await page.evaluate(() => window.ebb.editor.undo())
+    expect(await page.evaluate(() => window.ebb.editor.graph.nodes[0].widgets[0].value)).toBe("hello")
+    expect(complaints).toEqual([])
+    await page.context().close()
+  })
 })
