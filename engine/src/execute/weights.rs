@@ -106,11 +106,12 @@ impl Run<'_> {
             computing: self.ahead.computing.clone(),
         };
         let run = self.ahead.info.get_or_insert_with(|| {
-            let RunInfo { job, prompt, extra_pnginfo, sink, cancel, residency } = &*self.info;
+            let RunInfo { job, prompt, extra_pnginfo, origins, sink, cancel, residency } = &*self.info;
             Arc::new(RunInfo {
                 job: job.clone(),
                 prompt: prompt.clone(),
                 extra_pnginfo: extra_pnginfo.clone(),
+                origins: origins.clone(),
                 sink: sink.clone(),
                 cancel: cancel.child(),
                 residency: residency.clone(),

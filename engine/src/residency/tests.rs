@@ -31,6 +31,7 @@ fn context(residency: &Arc<Residency>, job: &str) -> Context {
         job: job.into(),
         prompt: Arc::default(),
         extra_pnginfo: Arc::default(),
+        origins: None,
         sink: Arc::new(Silent),
         cancel: Cancel::new(),
         residency: residency.clone(),
