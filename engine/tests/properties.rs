@@ -112,6 +112,7 @@ fn naively(workflow: &Workflow) -> Result<HashMap<String, Json>, String> {
         sink: Arc::new(Silent),
         cancel: Cancel::new(),
         residency: Residency::new(Foresight, None),
+        previews: Default::default(),
     });
     let naive = Naive { registry: &registry, run };
     let mut shown = HashMap::new();

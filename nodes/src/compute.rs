@@ -6,18 +6,30 @@ use std::sync::Arc;
 use ebb_engine::node::{Context, NodeError};
 use ebb_engine::residency::Reservation;
 use ebb_models::ops::{Ops, Precision};
+use ebb_weights::ModelFolders;
 
 /// The process's backend, shared by every model that it loads.
 #[derive(Clone)]
 pub struct Compute {
     ops: Ops,
     precision: Precision,
+    small_decoders: Option<Arc<ModelFolders>>,
 }
 
 impl Compute {
     /// A backend whose matrix products run in a precision.
     pub fn new(ops: Ops, precision: Precision) -> Arc<Self> {
-        Arc::new(Self { ops, precision })
+        Arc::new(Self { ops, precision, small_decoders: None })
+    }
+
+    /// The same, with the folders in whose `vae_approx` previews find their small decoders.
+    pub fn with_small_decoders(&self, folders: Arc<ModelFolders>) -> Arc<Self> {
+        Arc::new(Self { small_decoders: Some(folders), ..self.clone() })
+    }
+
+    /// Where small decoders are.
+    pub(crate) fn small_decoders(&self) -> Option<&Arc<ModelFolders>> {
+        self.small_decoders.as_ref()
     }
 
     /// The backend.

@@ -55,11 +55,9 @@ pub(super) fn registry(folders: &FolderOptions, options: Option<&EngineOptions>)
         },
     };
     let kernels = Kernels::new(Threads::new(threads)?, Pool::new())?;
-    let environment = Environment {
-        folders: Arc::new(folders.pictures()),
-        models: Arc::new(folders.models()?),
-        compute: Compute::new(Ops::cpu(kernels, precision), precision),
-    };
+    let models = Arc::new(folders.models()?);
+    let compute = Compute::new(Ops::cpu(kernels, precision), precision).with_small_decoders(models.clone());
+    let environment = Environment { folders: Arc::new(folders.pictures()), models, compute };
     let mut registry = Registry::new();
     ebb_nodes::register(&mut registry, &environment)?;
     Ok(registry)

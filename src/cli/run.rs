@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use ebb_engine::cache::CachePolicy;
-use ebb_engine::events::{Event, EventKind, EventSink};
+use ebb_engine::events::{Event, EventKind, EventSink, Previews};
 use ebb_engine::execute::{Engine, Job, RunError, RunReport};
 use ebb_engine::node::Cancel;
 use ebb_engine::validate::Validated;
@@ -117,6 +117,8 @@ async fn execute(
         origins: None,
         sink: listener.clone(),
         cancel: cancel.clone(),
+        // Nothing on a terminal shows them.
+        previews: Previews::default(),
     };
     let watch = tokio::spawn(async move {
         if tokio::signal::ctrl_c().await.is_ok() {

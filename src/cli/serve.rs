@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use clap::ValueEnum;
 use ebb_engine::cache::CachePolicy;
+use ebb_engine::events::{PreviewMethod, Previews};
 use ebb_nodes::Folders as PictureFolders;
 use ebb_web::{
     Access, EngineWorkshop, Folders, Limits, LogBuffer, MODEL_FOLDERS, ModelFolder, Server, ServerConfig,
@@ -34,6 +35,12 @@ pub(super) struct Arguments {
     /// Times a job may be passed over for one whose models are in memory; 0 keeps the order
     #[arg(long, value_name = "N", default_value_t = 0)]
     prefer_resident: u32,
+    /// Pictures of a sampler's steps, for jobs that don't say which they want
+    #[arg(long, value_enum, value_name = "METHOD", default_value_t = PreviewChoice::None)]
+    preview_method: PreviewChoice,
+    /// Pixels of a preview's longer side
+    #[arg(long, value_name = "PIXELS", default_value_t = 512, value_parser = clap::value_parser!(u32).range(16..=4096))]
+    preview_size: u32,
     /// How the log is written to the standard error; RUST_LOG says how much of it
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -59,6 +66,30 @@ enum LogFormat {
     Text,
     /// A JSON object a line
     Json,
+}
+
+/// How nodes picture what is not finished yet.
+#[derive(Clone, Copy, ValueEnum)]
+enum PreviewChoice {
+    /// Not at all
+    None,
+    /// As latent2rgb
+    Auto,
+    /// Coloured by a linear map: costs next to nothing
+    Latent2rgb,
+    /// Decoded by the small autoencoder in models/vae_approx, where there is one
+    Taesd,
+}
+
+impl From<PreviewChoice> for PreviewMethod {
+    fn from(choice: PreviewChoice) -> Self {
+        match choice {
+            PreviewChoice::None => Self::None,
+            PreviewChoice::Auto => Self::Auto,
+            PreviewChoice::Latent2rgb => Self::Latent2Rgb,
+            PreviewChoice::Taesd => Self::Taesd,
+        }
+    }
 }
 
 /// Who may speak to the server.
@@ -148,6 +179,7 @@ async fn stop() {
 fn config(arguments: &Arguments) -> Done<ServerConfig> {
     let Arguments { listen, port, front_end, prefer_resident, access, limits, folders, user, data, .. } =
         arguments;
+    let previews = Previews { method: arguments.preview_method.into(), size: arguments.preview_size };
     let PictureFolders { input, output, temp } = folders.pictures();
     let user = user.clone().unwrap_or_else(|| folders.base_directory.join("user"));
     let data = data.clone().unwrap_or_else(|| user.join("ebb"));
@@ -183,6 +215,7 @@ fn config(arguments: &Arguments) -> Done<ServerConfig> {
             ..defaults
         },
         prefer_resident: *prefer_resident,
+        previews,
         argv: public_arguments(std::env::args()),
     })
 }

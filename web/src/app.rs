@@ -80,6 +80,7 @@ impl App {
             metrics: Arc::clone(&metrics),
             folders: config.folders.clone(),
             preference: Preference { max_passes: config.prefer_resident },
+            previews: config.previews,
         })?;
         Ok(Self(Arc::new(Inner {
             token: config.access.token.as_deref().map(Token::new),
@@ -154,7 +155,18 @@ pub enum StartError {
 pub(crate) fn router(app: &App) -> Router {
     use axum::extract::DefaultBodyLimit;
     use axum::middleware::from_fn_with_state;
+    use tower_http::compression::predicate::{
+        DefaultPredicate, NotForContentType, Predicate as _, SizeAbove,
+    };
+    use tower_http::compression::{CompressionLayer, CompressionLevel};
     use tower_http::timeout::RequestBodyTimeoutLayer;
+
+    // Descriptions of nodes are a megabyte of text. Pictures, films and event streams are left alone.
+    let worth_it = DefaultPredicate::new()
+        .and(SizeAbove::new(1024))
+        .and(NotForContentType::const_new("video/"))
+        .and(NotForContentType::const_new("audio/"));
+    let compressed = CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(worth_it);
 
     Router::new()
         .merge(crate::comfy::routes(app))
@@ -163,6 +175,7 @@ pub(crate) fn router(app: &App) -> Router {
         .fallback(crate::comfy::static_files::serve)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(app.config.limits.body))
+        .layer(compressed)
         // A body that stops coming is an error to whoever reads it.
         .layer(RequestBodyTimeoutLayer::new(app.config.limits.patience))
         .layer(from_fn_with_state(app.clone(), crate::security::guard))

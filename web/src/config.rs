@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ebb_engine::events::Previews;
+
 /// Where files live.
 #[derive(Debug, Clone)]
 pub struct Folders {
@@ -139,6 +141,8 @@ pub struct ServerConfig {
     pub limits: Limits,
     /// Times a job may be passed over for one whose models are in memory; 0 keeps the plain order.
     pub prefer_resident: u32,
+    /// What previews nodes make for jobs that don't say.
+    pub previews: Previews,
     /// The program's arguments, shown in `/system_stats` without the token.
     pub argv: Vec<String>,
 }
@@ -154,6 +158,7 @@ impl ServerConfig {
             access: Access::default(),
             limits: Limits::default(),
             prefer_resident: 0,
+            previews: Previews::default(),
             argv: Vec::new(),
         }
     }

@@ -31,6 +31,55 @@ pub enum PreviewFormat {
     Png,
 }
 
+/// How nodes picture what is not finished yet: ComfyUI's `--preview-method`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PreviewMethod {
+    /// Not at all.
+    #[default]
+    None,
+    /// The cheapest way that the model has.
+    Auto,
+    /// A linear map from latent channels to colours.
+    Latent2Rgb,
+    /// A small autoencoder where its file is there, else as [`PreviewMethod::Latent2Rgb`].
+    Taesd,
+}
+
+impl PreviewMethod {
+    /// All of them, as ComfyUI lists them.
+    pub const ALL: [Self; 4] = [Self::None, Self::Auto, Self::Latent2Rgb, Self::Taesd];
+
+    /// ComfyUI's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Auto => "auto",
+            Self::Latent2Rgb => "latent2rgb",
+            Self::Taesd => "taesd",
+        }
+    }
+
+    /// The method of a name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.name() == name)
+    }
+}
+
+/// What previews a run makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Previews {
+    /// How.
+    pub method: PreviewMethod,
+    /// Pixels of a preview's longer side.
+    pub size: u32,
+}
+
+impl Default for Previews {
+    fn default() -> Self {
+        Self { method: PreviewMethod::None, size: 512 }
+    }
+}
+
 /// Something that happened in a job.
 #[derive(Clone, Debug, Serialize)]
 pub struct Event {

@@ -22,7 +22,7 @@ use serde_json::Value as Json;
 use tokio::sync::Semaphore;
 
 use crate::cache::{Cache, CachePolicy, Holdings};
-use crate::events::{EventSink, JobError};
+use crate::events::{EventSink, JobError, Previews};
 use crate::graph::Graph;
 use crate::node::{Cancel, NodeRef, Origins, RunInfo, Savings};
 use crate::plan::{Plan, Prepared, Room};
@@ -83,6 +83,8 @@ pub struct Job {
     pub sink: Arc<dyn EventSink>,
     /// The flag that stops it.
     pub cancel: Cancel,
+    /// What previews its nodes make.
+    pub previews: Previews,
 }
 
 impl Job {
@@ -95,6 +97,7 @@ impl Job {
             origins: None,
             sink: Arc::new(crate::events::Silent),
             cancel: Cancel::new(),
+            previews: Previews::default(),
         }
     }
 
@@ -201,7 +204,7 @@ impl Engine {
     /// # Errors
     /// Where a node fails or the job is cancelled. The events say the same.
     pub async fn run(&self, job: Job) -> Result<RunReport, RunError> {
-        let Job { id, graph, extra_pnginfo, origins, sink, cancel } = job;
+        let Job { id, graph, extra_pnginfo, origins, sink, cancel, previews } = job;
         self.residency.ledger().reset_peak();
         let run = self.residency.begin(&id);
         let _ends = Ends { residency: &self.residency, job: &id };
@@ -223,6 +226,7 @@ impl Engine {
             sink,
             cancel: cancel.child(),
             residency: self.residency.clone(),
+            previews,
         };
         Run::new(self, Arc::new(info), Board::new(graph, prepared)).go().await
     }

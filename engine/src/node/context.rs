@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::{Cancel, NodeError, Saving};
-use crate::events::{Event, EventKind, EventSink, Preview};
+use crate::events::{Event, EventKind, EventSink, Preview, Previews};
 use crate::residency::{Component, ComponentSpec, Lease, LoadProgress, Reservation, Residency};
 use crate::workflow::{NodeId, Workflow};
 
@@ -80,6 +80,8 @@ pub struct RunInfo {
     pub cancel: Cancel,
     /// Who holds the weights and keeps the ledger.
     pub residency: Arc<Residency>,
+    /// What previews nodes make.
+    pub previews: Previews,
 }
 
 /// A node's way to the world: progress, cancellation, weights, memory.
@@ -141,6 +143,11 @@ impl Context {
     /// What goes into a PNG's metadata beside the prompt.
     pub fn extra_pnginfo(&self) -> Arc<Json> {
         self.origin().map_or_else(|| self.run.extra_pnginfo.clone(), |origin| origin.extra_pnginfo)
+    }
+
+    /// What previews the node is asked for.
+    pub fn previews(&self) -> Previews {
+        self.run.previews
     }
 
     /// The flag that stops the run.

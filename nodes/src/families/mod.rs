@@ -33,8 +33,6 @@ pub struct Family {
     pub sampling: fn() -> ModelSampling,
     /// Builds its denoiser.
     pub denoiser: BuildDenoiser,
-    /// Latent channels (rows, then a bias) to red, green and blue in −1 … 1, for previews.
-    pub preview: &'static [[f32; 3]],
     /// Adds what it reads from an entry beside the prompt itself.
     pub inputs: AddInputs,
 }

@@ -2,7 +2,6 @@
 
 use ebb_sampling::{LatentFormat, ModelSampling};
 
-use super::sd1::PREVIEW;
 use super::{Family, unet};
 
 /// Stable Diffusion 2.x: the latents of 1.x, another text encoder; noise or velocity, which the
@@ -13,6 +12,5 @@ pub static SD2: Family = Family {
     latent_channels: 4,
     sampling: ModelSampling::eps,
     denoiser: unet::build,
-    preview: &PREVIEW,
     inputs: |_, _, _| Ok(()),
 };

@@ -19,7 +19,6 @@ const fn of(name: &'static str, inputs: AddInputs) -> Family {
         latent_channels: 4,
         sampling: ModelSampling::eps,
         denoiser: unet::build,
-        preview: &[],
         inputs,
     }
 }

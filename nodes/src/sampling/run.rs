@@ -9,7 +9,7 @@ use ebb_models::denoiser::{Input, Session};
 use ebb_sampling::guidance::{Conditioning, InputContext, ModelCall, ModelInput, ModelInputs};
 use ebb_sampling::{Observer, SampledModel, Step};
 
-use super::preview;
+use super::preview::Previewer;
 use crate::families::{Family, image_concat};
 use crate::values::{LoadedDenoiser, Model, OrNode, sampling_error};
 
@@ -107,7 +107,7 @@ impl ebb_sampling::guidance::Model for Runner<'_> {
 /// Follows a run for its node: progress, previews, cancellation.
 struct Follower<'a> {
     context: &'a Context,
-    family: &'static Family,
+    previewer: &'a Previewer,
     /// The first failure that is not a cancellation.
     failure: RefCell<Option<NodeError>>,
 }
@@ -115,7 +115,7 @@ struct Follower<'a> {
 impl Observer for Follower<'_> {
     fn step(&self, step: &Step<'_>) -> ControlFlow<()> {
         let (done, total) = ((step.index + 1) as f64, step.total as f64);
-        let reported = match preview::encode(step.denoised, self.family) {
+        let reported = match self.previewer.draw(step.denoised) {
             Some(preview) => self.context.progress_with_preview(done, total, preview),
             None => self.context.progress(done, total),
         };
@@ -159,7 +159,8 @@ pub(super) fn with_model(
     let scratch = model.scratch(together, height, width, tokens).map(|bytes| bytes.saturating_add(streams));
     let _scratch = model.compute().room(context, "sampling", scratch.unwrap_or(0))?;
     let mut runner = Runner { family: model.family, denoiser: &loaded, session: Session::new(), slices };
-    let follower = Follower { context, family: model.family, failure: RefCell::default() };
+    let previewer = Previewer::new(context, model, (height, width));
+    let follower = Follower { context, previewer: &previewer, failure: RefCell::default() };
     let sampled = SampledModel {
         model: &mut runner,
         sampling: &model.sampling,

@@ -19,6 +19,7 @@ pub use image::{Image, ImageShape};
 pub use latent::{Latent, LatentShape};
 pub use mask::{Mask, MaskShape};
 pub use model::{LoadedDenoiser, Model};
+pub(crate) use model::{key as component_key, label as component_label, load_overhead, load_progress};
 pub use sampler::ChosenSampler;
 pub use vae::{LoadedVae, Vae};
 

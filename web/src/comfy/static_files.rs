@@ -21,6 +21,10 @@ pub(crate) fn missing() -> Response {
     (StatusCode::NOT_FOUND, [(header::CONTENT_TYPE, "application/octet-stream")]).into_response()
 }
 
+/// The list of the front end's own templates, which come in a package of their own: without it there are none, and an
+/// error would be shown in place of the dialog.
+const TEMPLATES: &str = "/templates/index.json";
+
 /// Any other path: a file of the front end.
 pub(crate) async fn serve(State(app): State<App>, request: Request) -> Response {
     let path = request.uri().path().to_owned();
@@ -32,6 +36,9 @@ pub(crate) async fn serve(State(app): State<App>, request: Request) -> Response 
         return if response.status() == StatusCode::NOT_FOUND { missing() } else { response };
     };
     let mut response = from_folder(folder.clone(), &path, request.headers().clone()).await;
+    if response.status() == StatusCode::NOT_FOUND && path == TEMPLATES {
+        response = answer::json(&Vec::<String>::new());
+    }
     cache(&path, response.headers_mut());
     response
 }

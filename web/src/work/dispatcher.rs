@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use ebb_engine::events::EventSink;
+use ebb_engine::events::{EventSink, PreviewMethod, Previews};
 use ebb_engine::node::Cancel;
 use ebb_queue::pick::{Preference, pick};
 use ebb_queue::{Cancelled, Claimed, Ended, JobState, JobStore, QueueError};
@@ -40,6 +40,8 @@ pub(crate) struct Bench {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) folders: Folders,
     pub(crate) preference: Preference,
+    /// For jobs that don't say which previews they want.
+    pub(crate) previews: Previews,
 }
 
 /// Handle to the thread.
@@ -247,7 +249,10 @@ fn prepare(bench: &Bench, claimed: &Claimed, id: Arc<str>) -> (Arc<Stage>, Run) 
     );
     let extra_pnginfo = extra.get("extra_pnginfo").cloned().unwrap_or_default();
     let sweep = extra.get(SWEEP).cloned();
-    (Arc::new(stage), Run { id, prompt, outputs, extra_pnginfo, sweep })
+    // Newer front ends say what they want; "default" and what is unknown leave it to the server.
+    let asked = extra.get("preview_method").and_then(Json::as_str).and_then(PreviewMethod::named);
+    let previews = Previews { method: asked.unwrap_or(bench.previews.method), ..bench.previews };
+    (Arc::new(stage), Run { id, prompt, outputs, extra_pnginfo, sweep, previews })
 }
 
 fn asked_to_stop(bench: &Bench, id: &str) -> bool {

@@ -151,15 +151,15 @@ impl Workshop for EngineWorkshop {
 
     fn run(&self, run: Run, events: Arc<dyn EventSink>, cancel: Cancel) -> Later<'_, ()> {
         Box::pin(async move {
-            let Run { id, prompt, outputs, extra_pnginfo, sweep } = run;
+            let Run { id, prompt, outputs, extra_pnginfo, sweep, previews } = run;
             // It was valid when it was stored; files and nodes may have gone since.
             let graph = match self.validate(prompt, Some(outputs)).await {
                 Ok(valid) => valid.graph,
                 Err(refused) => return events.emit(no_longer_valid(id, &refused)),
             };
             let origins = sweep.and_then(|sweep| self.origins(&sweep, &extra_pnginfo));
-            let job =
-                Job { id, graph, extra_pnginfo: Arc::new(extra_pnginfo), origins, sink: events, cancel };
+            let extra_pnginfo = Arc::new(extra_pnginfo);
+            let job = Job { id, graph, extra_pnginfo, origins, sink: events, cancel, previews };
             // How it ended is in its events.
             let _ = self.engine.run(job).await;
         })

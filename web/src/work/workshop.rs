@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use ebb_engine::events::EventSink;
+use ebb_engine::events::{EventSink, Previews};
 use ebb_engine::node::Cancel;
 use ebb_engine::residency::Residency;
 use serde_json::{Map, Value as Json};
@@ -50,6 +50,8 @@ pub struct Run {
     ///
     /// [`Sweep::to_json`]: ebb_engine::workflow::sweep::Sweep::to_json
     pub sweep: Option<Json>,
+    /// What previews its nodes make.
+    pub previews: Previews,
 }
 
 /// What a prompt would take.

@@ -54,7 +54,9 @@ export class Runs extends Emitter<RunEvents> {
 
   /** Sends a prompt. A refusal is thrown as `ApiError` with the server's findings. */
   async send(body: { prompt: object; extra_data?: object; front?: boolean; number?: number }): Promise<string> {
-    const answer = await this.api.prompt({ ...body, client_id: this.socket.clientId })
+    // The server's own default is none, as ComfyUI's is; here there is a place to show them.
+    const extra_data = { preview_method: "auto", ...body.extra_data }
+    const answer = await this.api.prompt({ ...body, extra_data, client_id: this.socket.clientId })
     this.sizes.set(answer.prompt_id, Object.keys(body.prompt).length)
     this.emit("lists", undefined)
     if (Object.keys(answer.node_errors ?? {}).length) throw new ApiError(200, "", { error: undefined, node_errors: answer.node_errors } satisfies PromptFailure)
