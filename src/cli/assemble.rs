@@ -21,7 +21,8 @@ impl FolderOptions {
         Folders {
             input: self.input.clone().unwrap_or(below.input),
             output: self.output.clone().unwrap_or(below.output),
-            temp: self.temp.clone().unwrap_or(below.temp),
+            // `temp` below it, as ComfyUI has it: what is emptied is never a folder that holds anything else.
+            temp: self.temp.as_ref().map_or(below.temp, |folder| folder.join("temp")),
         }
     }
 

@@ -27,7 +27,8 @@ pub(super) struct FolderOptions {
     /// Where pictures are saved to [default: BASE/output]
     #[arg(long, value_name = "DIR", visible_alias = "output-directory")]
     pub(super) output: Option<PathBuf>,
-    /// Where previews are kept [default: BASE/temp]
+    /// The folder in which temp/ is kept: pictures that are only shown. A server empties it when it starts [default:
+    /// BASE]
     #[arg(long, value_name = "DIR", visible_alias = "temp-directory")]
     pub(super) temp: Option<PathBuf>,
 }

@@ -56,6 +56,9 @@ await page.evaluate((prompt) => window.app.loadApiJson(prompt, "text-to-image"),
 await page.waitForTimeout(1_000);
 const nodes = await page.evaluate(() => window.app.graph._nodes.length);
 assert.equal(nodes, Object.keys(workflow).length, "every node of the workflow is on the canvas");
+// Only what is in view is drawn, and only what is drawn shows its picture.
+await page.evaluate(() => window.app.extensionManager.command.execute("Comfy.Canvas.FitView"));
+await page.waitForTimeout(1_000);
 await page.screenshot({ path: join(out, "2-loaded.png") });
 
 await page.evaluate(() => window.app.queuePrompt(0, 1));

@@ -4,6 +4,7 @@
 //! finish before the process goes.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,6 +58,8 @@ impl Server {
         for folder in [&folders.input, &folders.output, &folders.temp, &folders.user] {
             std::fs::create_dir_all(folder)?;
         }
+        // The store is open: no other server of these folders runs.
+        empty(&folders.temp);
         let listen = config.listen;
         let listener =
             TcpListener::bind(listen).await.map_err(|source| StartError::Listen { listen, source })?;
@@ -101,6 +104,25 @@ impl Server {
         let _ = tokio::join!(tokio::time::timeout(FAREWELL, graceful.shutdown()), stopped, logs);
         if let Err(error) = app.store.flush() {
             tracing::error!(%error, "the last events could not be stored");
+        }
+    }
+}
+
+/// Removes what an earlier server left to be shown. A link is removed, never followed; what cannot be removed stays.
+fn empty(temp: &Path) {
+    let is_folder = std::fs::symlink_metadata(temp).is_ok_and(|meta| meta.is_dir());
+    let Ok(entries) = std::fs::read_dir(temp) else { return };
+    if !is_folder {
+        tracing::warn!(path = %temp.display(), "the folder for previews is a link and is not emptied");
+        return;
+    }
+    for entry in entries.flatten() {
+        let removed = match entry.file_type() {
+            Ok(kind) if kind.is_dir() => std::fs::remove_dir_all(entry.path()),
+            _ => std::fs::remove_file(entry.path()),
+        };
+        if let Err(error) = removed {
+            tracing::warn!(%error, path = %entry.path().display(), "an old preview could not be removed");
         }
     }
 }

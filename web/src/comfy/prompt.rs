@@ -113,7 +113,9 @@ pub(crate) async fn hand_in(app: &App, submission: Submission) -> Result<(Submit
             Ok((submitted, s.counts()?))
         })
         .await?;
-    if matches!(submitted, Submitted::New(_)) {
+    if let Submitted::New(job) = &submitted {
+        // The request's id stands beside it: from here on the log names the job.
+        tracing::info!(job = %job.id, number = job.number.key(), nodes, waiting = counts.queued, "job accepted");
         app.hub.status(counts.remaining());
         app.dispatcher.wake();
     }

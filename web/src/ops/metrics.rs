@@ -28,6 +28,7 @@ pub(crate) struct Metrics {
     cached: AtomicU64,
     loads: AtomicU64,
     loaded_bytes: AtomicU64,
+    load_microseconds: AtomicU64,
     evictions: AtomicU64,
     steps: Mutex<Steps>,
 }
@@ -58,9 +59,10 @@ impl Metrics {
             EventKind::NodeFinished { cached, .. } => {
                 add(if *cached { &self.cached } else { &self.nodes }, 1)
             }
-            EventKind::Loaded { bytes, .. } => {
+            EventKind::Loaded { bytes, seconds, .. } => {
                 add(&self.loads, 1);
                 add(&self.loaded_bytes, *bytes);
+                add(&self.load_microseconds, (seconds * 1e6) as u64);
             }
             EventKind::Evicted { .. } => add(&self.evictions, 1),
             EventKind::Progress { node, .. } => {
@@ -90,6 +92,8 @@ impl Metrics {
         );
         family(out, "ebb_loads_total", "counter", "Components read into memory.", &one(&self.loads));
         family(out, "ebb_loaded_bytes_total", "counter", "Bytes of them.", &one(&self.loaded_bytes));
+        let seconds = [(String::new(), get(&self.load_microseconds) / 1e6)];
+        family(out, "ebb_load_seconds_total", "counter", "Time that loads took.", &seconds);
         family(
             out,
             "ebb_evictions_total",
@@ -138,6 +142,20 @@ fn family(out: &mut String, name: &str, kind: &str, help: &str, values: &[(Strin
     }
 }
 
+/// Sums by label, in the order in which they are first seen.
+fn summed(label: &str, values: impl IntoIterator<Item = (String, u64)>) -> Vec<(String, f64)> {
+    let mut sums: Vec<(String, f64)> = Vec::new();
+    for (value, bytes) in values {
+        // Prometheus escapes like Rust's debug form where there are only names of parts.
+        let label = format!("{{{label}={value:?}}}");
+        match sums.iter_mut().find(|(l, _)| *l == label) {
+            Some((_, sum)) => *sum += bytes as f64,
+            None => sums.push((label, bytes as f64)),
+        }
+    }
+    sums
+}
+
 /// `GET /metrics`.
 pub(crate) async fn metrics(State(app): State<App>) -> Response {
     let mut out = String::new();
@@ -151,16 +169,17 @@ pub(crate) async fn metrics(State(app): State<App>) -> Response {
     }
     family(&mut out, "ebb_websockets", "gauge", "Connected websockets.", &one(app.hub.len() as f64));
     if let Some(residency) = app.workshop.residency() {
-        let mut kinds: Vec<(String, f64)> = Vec::new();
-        for (owner, bytes) in residency.ledger().owners() {
-            let kind = serde_json::to_value(owner.kind).unwrap_or_default();
-            let label = format!("{{kind={kind}}}");
-            match kinds.iter_mut().find(|(l, _)| *l == label) {
-                Some((_, sum)) => *sum += bytes as f64,
-                None => kinds.push((label, bytes as f64)),
-            }
+        let owners = residency.ledger().owners().into_iter().map(|(owner, bytes)| {
+            (serde_json::to_value(owner.kind).unwrap_or_default().as_str().unwrap_or_default().to_owned(), bytes)
+        });
+        let held = summed("kind", owners);
+        family(&mut out, "ebb_held_bytes", "gauge", "Bytes in the ledger by what holds them.", &held);
+        let parts = summed("kind", residency.residents().iter().map(|r| (r.key.part.to_string(), r.bytes)));
+        family(&mut out, "ebb_component_bytes", "gauge", "Bytes of models in memory by their part.", &parts);
+        if let Some(budget) = residency.budget() {
+            let help = "The most that the ledger may hold.";
+            family(&mut out, "ebb_budget_bytes", "gauge", help, &one(budget as f64));
         }
-        family(&mut out, "ebb_held_bytes", "gauge", "Bytes in the ledger by what holds them.", &kinds);
     }
     let memory = process::memory();
     family(&mut out, "ebb_rss_anon_bytes", "gauge", "RssAnon of this process.", &one(memory.rss_anon as f64));
