@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use ebb_engine::events::{Event, EventKind, EventSink, PreviewFormat, PreviewMethod, Previews};
 use ebb_engine::execute::{Engine, EngineConfig, Job};
 use ebb_engine::registry::Registry;
-use ebb_engine::residency::{KeepLast, Residency};
+use ebb_engine::residency::{Foresight, Residency};
 use ebb_engine::workflow::Workflow;
 use ebb_kernels::{Kernels, Pool, Threads};
 use ebb_models::ops::{Ops, Precision};
@@ -44,7 +44,7 @@ async fn previews(models: &Path, method: PreviewMethod) -> Vec<Vec<u8>> {
     };
     let mut registry = Registry::new();
     ebb_nodes::register(&mut registry, &environment).unwrap();
-    let engine = Engine::new(Arc::new(registry), Residency::new(KeepLast, None), EngineConfig::default());
+    let engine = Engine::new(Arc::new(registry), Residency::new(Foresight, None), EngineConfig::default());
     let workflow = std::fs::read(repository.join("workflows/text-to-image.json")).unwrap();
     let mut workflow: Json = serde_json::from_slice(&workflow).unwrap();
     workflow["3"]["inputs"]["steps"] = json!(STEPS);

@@ -16,6 +16,11 @@ pub enum QueueError {
         /// What SQLite said.
         source: Arc<rusqlite::Error>,
     },
+    /// The disk has no room for what was to be stored.
+    #[error(
+        "the disk has no room for the job database: free some space and try again; what was stored is safe"
+    )]
+    DiskFull,
     /// A file of the store cannot be created or opened.
     #[error("cannot open {}: {source}", path.display())]
     File {
@@ -108,6 +113,7 @@ impl QueueError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Storage { .. } => "storage_failed",
+            Self::DiskFull => "storage_full",
             Self::File { .. } => "storage_unavailable",
             Self::InUse { .. } => "storage_in_use",
             Self::TooNew { .. } => "storage_too_new",
@@ -123,6 +129,15 @@ impl QueueError {
     }
 
     pub(crate) fn sql(doing: &'static str) -> impl FnOnce(rusqlite::Error) -> Self {
-        move |e| Self::Storage { doing, source: Arc::new(e) }
+        move |e| if is_full(&e) { Self::DiskFull } else { Self::Storage { doing, source: Arc::new(e) } }
     }
+}
+
+/// SQLite says "full" where the system says that the disk is; other refusals to write (a quota, a limit on the size of
+/// files) reach it as failed writes, and leave the same to do.
+fn is_full(error: &rusqlite::Error) -> bool {
+    let Some(failure) = error.sqlite_error() else { return false };
+    failure.code == rusqlite::ErrorCode::DiskFull
+        || [rusqlite::ffi::SQLITE_IOERR_WRITE, rusqlite::ffi::SQLITE_IOERR_TRUNCATE]
+            .contains(&failure.extended_code)
 }

@@ -106,7 +106,8 @@ impl Run<'_> {
             computing: self.ahead.computing.clone(),
         };
         let run = self.ahead.info.get_or_insert_with(|| {
-            let RunInfo { job, prompt, extra_pnginfo, origins, sink, cancel, residency } = &*self.info;
+            let RunInfo { job, prompt, extra_pnginfo, origins, sink, cancel, residency, previews } =
+                &*self.info;
             Arc::new(RunInfo {
                 job: job.clone(),
                 prompt: prompt.clone(),
@@ -115,6 +116,7 @@ impl Run<'_> {
                 sink: sink.clone(),
                 cancel: cancel.child(),
                 residency: residency.clone(),
+                previews: *previews,
             })
         });
         let context = Context::new(run.clone(), self.board.graph.node(ix).info.clone(), None);

@@ -35,6 +35,7 @@ fn context(residency: &Arc<Residency>, job: &str) -> Context {
         sink: Arc::new(Silent),
         cancel: Cancel::new(),
         residency: residency.clone(),
+        previews: Default::default(),
     };
     Context::new(Arc::new(run), Arc::new(NodeRef::top("1".into(), "Node")), None)
 }

@@ -6,7 +6,8 @@ use std::path::Path;
 use ebb_engine::node::NodeError;
 use image::codecs::gif::GifDecoder;
 use image::codecs::webp::WebPDecoder;
-use image::{AnimationDecoder, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::error::{LimitError, LimitErrorKind};
+use image::{AnimationDecoder, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
 use crate::values::{Image, ImageShape, Mask, MaskShape};
 
@@ -63,6 +64,10 @@ pub fn decode(bytes: &[u8]) -> image::ImageResult<Picture> {
         }
         _ => {
             let mut decoder = reader.into_decoder()?;
+            // The sides are within their limit, and yet their product may not be.
+            if decoder.total_bytes() > MAX_BYTES {
+                return Err(ImageError::Limits(LimitError::from_kind(LimitErrorKind::InsufficientMemory)));
+            }
             let orientation = decoder.orientation()?;
             let mut frame = DynamicImage::from_decoder(decoder)?;
             frame.apply_orientation(orientation);
@@ -137,5 +142,25 @@ impl Picture {
         }
         let values = self.channel(3)?.to_vec()?;
         self.mask_of(values.into_iter().map(|v| 1.0 - v).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_9_a_header_that_claims_a_huge_picture_is_refused_before_it_is_decoded() {
+        // The last one has sides that are allowed and pixels of 4 GiB.
+        for side in [65_000, 32_769, 32_768] {
+            let mut file = Vec::new();
+            let mut encoder = ::png::Encoder::new(&mut file, side, side);
+            encoder.set_color(::png::ColorType::Rgba);
+            let mut writer = encoder.write_header().unwrap();
+            writer.write_chunk(::png::chunk::IDAT, &[0x78, 0x01]).unwrap();
+            drop(writer);
+            let error = decode(&file).err().expect("refused");
+            assert!(matches!(error, ImageError::Limits(_)), "{side}: {error}");
+        }
     }
 }

@@ -14,8 +14,9 @@ fn to_picture(pixels: &Tensor) -> Result<Image, NodeError> {
     Image::new(picture.or_node()?)
 }
 
-fn decode(vae: &LoadedVae, label: &str, latent: &Tensor) -> Result<Tensor, NodeError> {
-    vae.network().decode(latent).map_err(|e| model_error(label, e))
+fn decode(context: &Context, vae: &LoadedVae, label: &str, latent: &Tensor) -> Result<Tensor, NodeError> {
+    let stop = || context.check().is_err();
+    vae.network().decode_unless(latent, &stop).map_err(|e| model_error(label, e))
 }
 
 /// Refuses latents of another family in words.
@@ -81,7 +82,7 @@ impl Node for VAEDecode {
         for item in 0..shape.batch {
             context.progress(item as f64, shape.batch as f64)?;
             let one = latent.samples.narrow(0, item, 1).or_node()?;
-            pictures.push(decode(&loaded, &vae.spec().label, &one)?);
+            pictures.push(decode(context, &loaded, &vae.spec().label, &one)?);
         }
         Ok(Outcome::payload(to_picture(&Tensor::cat(&pictures, 0).or_node()?)?))
     }
@@ -117,7 +118,7 @@ fn decode_tiled(context: &Context, vae: &Vae, latent: &Latent, tiling: Tiling) -
     let _scratch = vae.compute().room(context, "VAE decode (tiled)", scratch.unwrap_or(0))?;
     let pixels = tiles::three_ways(&latent.samples, tiling, (vae.scale(), 1), 3, |tile, done, total| {
         context.progress(done as f64, total as f64)?;
-        decode(&loaded, &vae.spec().label, tile)
+        decode(context, &loaded, &vae.spec().label, tile)
     })?;
     Ok(Outcome::payload(to_picture(&pixels)?))
 }

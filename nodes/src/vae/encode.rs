@@ -5,7 +5,7 @@ use ebb_engine::node::{Context, Forecast, Inputs, Node, NodeError, Outcome, Savi
 use ebb_engine::schema::{Input, Schema};
 
 use super::tiles::{self, Tiling};
-use crate::values::{Image, ImageShape, Latent, LatentShape, OrNode, Vae, model_error};
+use crate::values::{Image, ImageShape, Latent, LatentShape, LoadedVae, OrNode, Vae, model_error};
 
 /// RGB pictures in 0 … 1 as pixels in −1 … 1, channels first, cut around their middle to whole cells.
 pub(super) fn to_pixels(picture: &Tensor, scale: usize) -> Result<Tensor, NodeError> {
@@ -32,6 +32,11 @@ pub(super) fn to_pixels(picture: &Tensor, scale: usize) -> Result<Tensor, NodeEr
     pixels.affine(2.0, -1.0).and_then(|t| t.contiguous()).or_node()
 }
 
+fn encode_one(context: &Context, vae: &LoadedVae, label: &str, pixels: &Tensor) -> Result<Tensor, NodeError> {
+    let stop = || context.check().is_err();
+    vae.network().encode_unless(pixels, &stop).map_err(|e| model_error(label, e))
+}
+
 /// The latent of pictures.
 pub(super) fn encode(context: &Context, vae: &Vae, picture: &Tensor) -> Result<Tensor, NodeError> {
     let pixels = to_pixels(picture, vae.scale())?;
@@ -46,7 +51,7 @@ pub(super) fn encode(context: &Context, vae: &Vae, picture: &Tensor) -> Result<T
     for item in 0..batch {
         context.progress(item as f64, batch as f64)?;
         let one = pixels.narrow(0, item, 1).or_node()?;
-        latents.push(loaded.network().encode(&one).map_err(|e| model_error(&vae.spec().label, e))?);
+        latents.push(encode_one(context, &loaded, &vae.spec().label, &one)?);
     }
     Tensor::cat(&latents, 0).or_node()
 }
@@ -67,7 +72,7 @@ fn encode_tiled(context: &Context, vae: &Vae, pixels: &Tensor, tiling: Tiling) -
     let _scratch = vae.compute().room(context, "VAE encode (tiled)", scratch.unwrap_or(0))?;
     tiles::three_ways(pixels, tiling, (1, vae.scale()), vae.latent_channels(), |tile, done, total| {
         context.progress(done as f64, total as f64)?;
-        loaded.network().encode(tile).map_err(|e| model_error(&vae.spec().label, e))
+        encode_one(context, &loaded, &vae.spec().label, tile)
     })
 }
 

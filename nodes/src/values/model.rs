@@ -81,11 +81,6 @@ impl Model {
         &self.weights.spec
     }
 
-    /// What computes it.
-    pub(crate) fn compute(&self) -> &Arc<Compute> {
-        &self.weights.compute
-    }
-
     /// Channels that the network reads: more than its latents have, where a picture is concatenated.
     pub fn input_channels(&self) -> usize {
         self.weights.outline.input_channels()
@@ -115,7 +110,7 @@ impl Model {
     }
 
     /// What computes it.
-    pub fn compute(&self) -> &Compute {
+    pub fn compute(&self) -> &Arc<Compute> {
         &self.weights.compute
     }
 

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use crate::{
-    Result,
+    Error, Result,
     ops::{Act, Attention, Conv, ConvShape, Epilogue, GroupNorm, Linear, Norm, Ops, Out},
     params::Loader,
 };
+
+/// Whether the caller wants no answer any more: asked before each block, since a large picture takes minutes.
+pub(super) type Stop<'a> = &'a dyn Fn() -> bool;
 
 pub(super) const GROUPS: usize = 32;
 pub(super) const EPS: f32 = 1e-6;
@@ -27,8 +30,11 @@ impl Level {
         })
     }
 
-    pub(super) fn forward(&self, ops: &Ops, mut h: Act, shape: ConvShape) -> Result<Act> {
+    pub(super) fn forward(&self, ops: &Ops, mut h: Act, shape: ConvShape, stop: Stop<'_>) -> Result<Act> {
         for block in &self.blocks {
+            if stop() {
+                return Err(Error::Cancelled);
+            }
             h = block.forward(ops, h)?;
         }
         match &self.resize {

@@ -13,7 +13,7 @@ use crate::{
     params::{Loader, load},
     source::Source,
 };
-use blocks::{EPS, GROUPS, Level, Middle};
+use blocks::{EPS, GROUPS, Level, Middle, Stop};
 
 /// An autoencoder, or the half of it that a file holds.
 pub struct Vae {
@@ -84,18 +84,28 @@ impl Vae {
     /// Decodes a raw latent (`[n, channels, h, w]`, already divided by the family's scale) to pixels in −1 to 1,
     /// not clamped.
     pub fn decode(&self, latent: &Tensor) -> Result<Tensor> {
+        self.decode_unless(latent, &|| false)
+    }
+
+    /// As [`Vae::decode`], until `stop` says so: it then ends with [`Error::Cancelled`].
+    pub fn decode_unless(&self, latent: &Tensor, stop: &dyn Fn() -> bool) -> Result<Tensor> {
         let decoder = self.decoder.as_ref().ok_or_else(|| self.lacks("decoder"))?;
         self.check("latent", latent, self.latent_channels)?;
         let x = self.ops.from_nchw(latent)?;
-        self.ops.to_nchw(&decoder.forward(&self.ops, x)?)
+        self.ops.to_nchw(&decoder.forward(&self.ops, x, stop)?)
     }
 
     /// Encodes pixels in −1 to 1 (`[n, 3, h, w]`) to the mean of the latent's distribution, not scaled.
     pub fn encode(&self, pixels: &Tensor) -> Result<Tensor> {
+        self.encode_unless(pixels, &|| false)
+    }
+
+    /// As [`Vae::encode`], until `stop` says so: it then ends with [`Error::Cancelled`].
+    pub fn encode_unless(&self, pixels: &Tensor, stop: &dyn Fn() -> bool) -> Result<Tensor> {
         let encoder = self.encoder.as_ref().ok_or_else(|| self.lacks("encoder"))?;
         self.check("pixels", pixels, encoder.input.input)?;
         let x = self.ops.from_nchw(pixels)?;
-        let moments = self.ops.to_nchw(&encoder.forward(&self.ops, x)?)?;
+        let moments = self.ops.to_nchw(&encoder.forward(&self.ops, x, stop)?)?;
         Ok(moments.narrow(1, 0, self.latent_channels)?.contiguous()?)
     }
 
@@ -141,12 +151,12 @@ impl Encoder {
         })
     }
 
-    fn forward(&self, ops: &Ops, x: Act) -> Result<Act> {
+    fn forward(&self, ops: &Ops, x: Act, stop: Stop<'_>) -> Result<Act> {
         let mut h = ops.conv(&self.input, &[&x], ConvShape::same(3), Epilogue::default())?;
         // Halving pads below and to the right only.
         let half = ConvShape { stride: 2, pad: [0, 1, 0, 1], upsample: false };
         for level in &self.levels {
-            h = level.forward(ops, h, half)?;
+            h = level.forward(ops, h, half, stop)?;
         }
         h = self.middle.forward(ops, h)?;
         let a = ops.group_norm(&[&h], &self.norm, last_norm())?;
@@ -176,7 +186,7 @@ impl Decoder {
         })
     }
 
-    fn forward(&self, ops: &Ops, x: Act) -> Result<Act> {
+    fn forward(&self, ops: &Ops, x: Act, stop: Stop<'_>) -> Result<Act> {
         let x = match &self.post_quant {
             Some(linear) => ops.linear(linear, &x, Epilogue::default())?,
             None => x,
@@ -185,7 +195,7 @@ impl Decoder {
         h = self.middle.forward(ops, h)?;
         let double = ConvShape { upsample: true, ..ConvShape::same(3) };
         for level in &self.levels {
-            h = level.forward(ops, h, double)?;
+            h = level.forward(ops, h, double, stop)?;
         }
         let a = ops.group_norm(&[&h], &self.norm, last_norm())?;
         drop(h);

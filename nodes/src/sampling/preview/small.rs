@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use ebb_engine::node::{Context, NodeError};
-use ebb_engine::residency::{Component, ComponentSpec, Lease, Reservation};
+use ebb_engine::residency::{Component, ComponentSpec, Lease};
 use ebb_models::LoadOptions;
 use ebb_models::taesd::{Scaling, Taesd};
 use ebb_sampling::LatentFormat;
 use ebb_weights::WeightSource;
 
 use super::Pixels;
-use crate::compute::Compute;
+use crate::compute::{Compute, Room};
 use crate::values::{Model, component_key, component_label, load_overhead, load_progress, model_error};
 
 /// It reads latents in the denoiser's own scale.
@@ -21,7 +21,7 @@ const AS_SAMPLED: Scaling = Scaling { scale: 1.0, shift: 0.0 };
 /// A small decoder in memory, with room to run.
 pub(super) struct Small {
     decoder: Lease<Decoder>,
-    _scratch: Reservation,
+    _scratch: Room,
 }
 
 struct Decoder(Taesd);
@@ -64,7 +64,7 @@ impl Small {
             Tensor::zeros((1, model.family.latent_channels, height, width), DType::F32, &Device::Cpu);
         counting.reset_peak();
         latent.map_err(Into::into).and_then(|latent| outline.decode(&latent)).map_err(failed)?;
-        let scratch = context.reserve("preview", counting.peak_bytes().unwrap_or(0) as u64)?;
+        let scratch = compute.room(context, "preview", counting.peak_bytes().unwrap_or(0) as u64)?;
         let spec = ComponentSpec {
             key: component_key(&source, "taesd_decoder", compute),
             label: label.clone(),
