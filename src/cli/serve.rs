@@ -1,5 +1,6 @@
 //! `ebb serve`.
 
+use std::io::IsTerminal;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,8 +21,20 @@ use super::assemble;
 use super::failure::{Done, Failure};
 use super::options::{EngineOptions, FolderOptions};
 
+const EXAMPLES: &str = "\
+Examples:
+  ebb serve
+          On http://127.0.0.1:8188, with models/, input/ and output/ of the current folder
+  ebb serve --base-directory ~/ComfyUI --front-end ~/venv/lib/python3.12/site-packages/comfyui_frontend_package/static
+          ComfyUI's folders and ComfyUI's front end
+  EBB_TOKEN=$(openssl rand -hex 16) ebb serve --listen 0.0.0.0 --host box.lan
+          For other machines, behind a token, also under a name
+  ebb serve --prefer-resident 4 --preview-method latent2rgb --log-format json
+          Jobs whose models are in memory first, pictures of every step, a log for machines";
+
 /// Arguments of `ebb serve`.
 #[derive(clap::Args)]
+#[command(after_long_help = EXAMPLES)]
 pub(super) struct Arguments {
     /// The address to listen on; beyond this machine only with --token
     #[arg(long, value_name = "IP", default_value = "127.0.0.1", env = "EBB_LISTEN")]
@@ -239,7 +252,10 @@ fn start_log(format: LogFormat, logs: &LogBuffer) {
     let filter = || EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let kept = fmt::layer().with_ansi(false).with_writer(logs.clone()).with_filter(filter());
     let shown = match format {
-        LogFormat::Text => fmt::layer().with_writer(std::io::stderr).with_filter(filter()).boxed(),
+        LogFormat::Text => {
+            let coloured = std::io::stderr().is_terminal();
+            fmt::layer().with_ansi(coloured).with_writer(std::io::stderr).with_filter(filter()).boxed()
+        }
         LogFormat::Json => fmt::layer().json().with_writer(std::io::stderr).with_filter(filter()).boxed(),
     };
     tracing_subscriber::registry().with(kept).with(shown).init();

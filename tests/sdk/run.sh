@@ -21,5 +21,13 @@ for _ in $(seq 100); do [ -s "$work/address" ] && break; sleep 0.1; done
 address=$(head -1 "$work/address")
 [ -n "$address" ] || { echo "ebb serve did not start:"; cat "$work/log"; exit 1; }
 
+# The description of /v1, read by a validator that is not ours.
+"$work/venv/bin/python" - "$address" <<'PYTHON'
+import json, sys, urllib.request
+from openapi_spec_validator import validate
+document = json.load(urllib.request.urlopen(sys.argv[1] + "/v1/openapi.json"))
+validate(document)
+print(f"OpenAPI {document['openapi']}: valid, {len(document['paths'])} paths")
+PYTHON
 "$work/venv/bin/python" "$here/text_to_image.py" "$address" "$root/workflows/text-to-image.json"
 (cd "$work" && node text_to_image.mjs "$address" "$root/workflows/text-to-image.json")

@@ -3,8 +3,9 @@
 //! `cargo run --release -p ebb-web --example load -- 127.0.0.1:8188 [WORKFLOW.json] [CLIENTS] [SUBMISSIONS]`
 //!
 //! Pauses the queue, so that what is measured is the way to the disk and back, submits the workflow with another seed
-//! each time from every client over a connection of its own, says how long the answers took, then how long the queue
-//! takes to list, and clears it. With `--running` the queue is not paused: measure so while a job samples.
+//! each time from every client over a connection of its own, says how long the answers took, what the server
+//! holds more than before, and how long the queue takes to list, and clears it. With `--running` the queue is not paused:
+//! measure so while a job samples.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -74,6 +75,14 @@ fn at(times: &[Duration], share: f64) -> f64 {
     times.get(index).map_or(0.0, |t| t.as_secs_f64() * 1e3)
 }
 
+/// MB that the server holds itself, by its own metrics.
+fn held(control: &mut Client) -> std::io::Result<f64> {
+    let (_, text) = control.request("GET", "/metrics", b"")?;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let line = text.lines().find_map(|line| line.strip_prefix("ebb_rss_anon_bytes "));
+    Ok(line.and_then(|bytes| bytes.parse::<f64>().ok()).unwrap_or(f64::NAN) / 1e6)
+}
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
     let running = arguments.iter().any(|a| a == "--running");
@@ -93,6 +102,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if !running {
         control.request("POST", "/v1/queue/pause", b"")?;
     }
+    let before = held(&mut control)?;
     let next = Arc::new(AtomicUsize::new(0));
     let began = Instant::now();
     let workers: Vec<_> = (0..clients)
@@ -132,6 +142,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         at(&times, 0.99),
         at(&times, 1.0)
     );
+    let after = held(&mut control)?;
+    println!("the server holds {after:.1} MB, {:+.1} MB", after - before);
     let listed = Instant::now();
     let (_, queue) = control.request("GET", "/queue", b"")?;
     let whole = listed.elapsed();

@@ -138,4 +138,35 @@ mod tests {
         assert_eq!(resolve(&root, "sub/new/deep.txt"), Ok(real.join("sub/new/deep.txt")));
         assert_eq!(resolve(&root, "sub/a.txt/b"), Err(PathError::Missing));
     }
+
+    #[test]
+    fn case_13_a_file_swapped_for_a_link_while_it_is_opened() {
+        let (base, root) = folders();
+        let (name, honest, link) = (root.join("swapped"), root.join("honest"), root.join("link"));
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let mut read = [0; 2];
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    std::fs::write(&honest, "honest").expect("a file");
+                    std::fs::rename(&honest, &name).expect("swapped in");
+                    symlink(base.path().join("secret"), &link).expect("a link");
+                    std::fs::rename(&link, &name).expect("swapped in");
+                }
+            });
+            for _ in 0..4000 {
+                match open(&root, "swapped") {
+                    Ok(mut file) => {
+                        let mut text = String::new();
+                        file.read_to_string(&mut text).expect("text");
+                        assert_ne!(text, "secret");
+                        read[0] += 1;
+                    }
+                    Err(_) => read[1] += 1,
+                }
+            }
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        assert!(read[0] > 0 && read[1] > 0, "both were met: {read:?}");
+    }
 }

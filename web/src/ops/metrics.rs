@@ -170,7 +170,10 @@ pub(crate) async fn metrics(State(app): State<App>) -> Response {
     family(&mut out, "ebb_websockets", "gauge", "Connected websockets.", &one(app.hub.len() as f64));
     if let Some(residency) = app.workshop.residency() {
         let owners = residency.ledger().owners().into_iter().map(|(owner, bytes)| {
-            (serde_json::to_value(owner.kind).unwrap_or_default().as_str().unwrap_or_default().to_owned(), bytes)
+            (
+                serde_json::to_value(owner.kind).unwrap_or_default().as_str().unwrap_or_default().to_owned(),
+                bytes,
+            )
         });
         let held = summed("kind", owners);
         family(&mut out, "ebb_held_bytes", "gauge", "Bytes in the ledger by what holds them.", &held);

@@ -33,6 +33,7 @@ pub(crate) fn from_queue(failure: &QueueError) -> Response {
         | QueueError::NotQueued { .. } => StatusCode::CONFLICT,
         QueueError::Full { .. } => StatusCode::TOO_MANY_REQUESTS,
         QueueError::Closed => StatusCode::SERVICE_UNAVAILABLE,
+        QueueError::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
         QueueError::Storage { .. }
         | QueueError::File { .. }
         | QueueError::InUse { .. }

@@ -23,7 +23,7 @@ const PAGE: u64 = 500;
 
 /// Follows a job from an event on, until it ends.
 #[utoipa::path(
-    get, path = "/v1/jobs/{id}/events",
+    get, path = "/v1/jobs/{id}/events", operation_id = "followJob",
     params(
         ("id" = String, Path),
         ("Last-Event-ID" = Option<i64>, Header, description = "The last event that was seen; those after it follow"),
@@ -31,7 +31,7 @@ const PAGE: u64 = 500;
     ),
     responses(
         (status = 200, content_type = "text/event-stream", body = String, description = "Events named as on the websocket; `end` is the last"),
-        (status = 404, body = ErrorBody),
+        (status = 404, body = ErrorBody, description = "There is no such job"),
     )
 )]
 pub(crate) async fn follow(

@@ -34,7 +34,7 @@ fn load(store: &dyn JobStore, id: &str) -> Result<Job, QueueError> {
 
 /// Submits a prompt. Answered once the job is stored durably.
 #[utoipa::path(
-    post, path = "/v1/jobs", request_body = SubmitJob,
+    post, path = "/v1/jobs", operation_id = "submitJob", request_body = SubmitJob,
     params(("Idempotency-Key" = Option<String>, Header, description = "The same key and request make one job, however often they are sent")),
     responses(
         (status = 201, body = Job, description = "A new job"),
@@ -42,6 +42,7 @@ fn load(store: &dyn JobStore, id: &str) -> Result<Job, QueueError> {
         (status = 400, body = ErrorBody, description = "The prompt cannot run; `details` has ComfyUI's `error` and `node_errors`"),
         (status = 409, body = ErrorBody, description = "The key was used for another request"),
         (status = 429, body = ErrorBody, description = "The queue is full"),
+        (status = 507, body = ErrorBody, description = "The disk is full"),
     )
 )]
 pub(crate) async fn submit(State(app): State<App>, headers: HeaderMap, Lenient(body): Lenient) -> Response {
@@ -100,13 +101,13 @@ async fn as_details(response: Response) -> Response {
 
 /// Lists jobs.
 #[utoipa::path(
-    get, path = "/v1/jobs",
+    get, path = "/v1/jobs", operation_id = "listJobs",
     params(
         ("state" = Option<String>, Query, description = "Only these states, separated by commas"),
         ("offset" = Option<u64>, Query, description = "Jobs to skip"),
         ("limit" = Option<u64>, Query, description = "Jobs at most, 100 by default, up to 1000"),
     ),
-    responses((status = 200, body = Jobs))
+    responses((status = 200, body = Jobs, description = "A page of jobs"))
 )]
 pub(crate) async fn list(State(app): State<App>, Query(query): Query<HashMap<String, String>>) -> Response {
     let mut states = Vec::new();
@@ -137,8 +138,8 @@ pub(crate) async fn list(State(app): State<App>, Query(query): Query<HashMap<Str
 
 /// One job.
 #[utoipa::path(
-    get, path = "/v1/jobs/{id}", params(("id" = String, Path)),
-    responses((status = 200, body = Job), (status = 404, body = ErrorBody))
+    get, path = "/v1/jobs/{id}", operation_id = "getJob", params(("id" = String, Path)),
+    responses((status = 200, body = Job, description = "The job"), (status = 404, body = ErrorBody, description = "There is no such job"))
 )]
 pub(crate) async fn one(State(app): State<App>, Path(id): Path<String>) -> Response {
     match app.on_store(move |s| load(s, &id)).await {
@@ -149,10 +150,10 @@ pub(crate) async fn one(State(app): State<App>, Path(id): Path<String>) -> Respo
 
 /// Gives a waiting job another priority or place.
 #[utoipa::path(
-    patch, path = "/v1/jobs/{id}", params(("id" = String, Path)), request_body = ChangeJob,
+    patch, path = "/v1/jobs/{id}", operation_id = "changeJob", params(("id" = String, Path)), request_body = ChangeJob,
     responses(
-        (status = 200, body = Job),
-        (status = 404, body = ErrorBody),
+        (status = 200, body = Job, description = "The job"),
+        (status = 404, body = ErrorBody, description = "There is no such job"),
         (status = 409, body = ErrorBody, description = "It does not wait any more"),
     )
 )]
@@ -187,10 +188,10 @@ pub(crate) async fn change(
 
 /// Stops a job, whatever it is doing. A job that is over stays as it is.
 #[utoipa::path(
-    delete, path = "/v1/jobs/{id}", params(("id" = String, Path)),
+    delete, path = "/v1/jobs/{id}", operation_id = "cancelJob", params(("id" = String, Path)),
     responses(
         (status = 202, body = Job, description = "It stops, or has stopped"),
-        (status = 404, body = ErrorBody),
+        (status = 404, body = ErrorBody, description = "There is no such job"),
         (status = 409, body = ErrorBody, description = "It had ended before"),
     )
 )]

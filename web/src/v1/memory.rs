@@ -10,7 +10,7 @@ use crate::ops::process;
 use crate::work::stage::now;
 
 /// What is held now.
-#[utoipa::path(get, path = "/v1/memory", responses((status = 200, body = Object, description = "See docs/v1-editor-contract.md")))]
+#[utoipa::path(get, path = "/v1/memory", operation_id = "getMemory", responses((status = 200, body = Object, description = "See docs/v1-editor-contract.md")))]
 pub(crate) async fn look(State(app): State<App>) -> Response {
     let memory = process::memory();
     let Some(residency) = app.workshop.residency() else {

@@ -50,6 +50,39 @@ mod tests {
     use super::openapi::Document;
     use utoipa::OpenApi;
 
+    /// What OpenAPI asks of a document, as far as this one could get it wrong. (`tests/sdk/run.sh` has a validator read
+    /// the whole.)
+    #[test]
+    fn the_document_is_valid() {
+        let document = serde_json::to_value(Document::openapi()).expect("JSON");
+        let mut ids = std::collections::HashSet::new();
+        for (path, methods) in document["paths"].as_object().expect("paths") {
+            for (method, operation) in methods.as_object().expect("methods") {
+                let place = format!("{method} {path}");
+                let id =
+                    operation["operationId"].as_str().unwrap_or_else(|| panic!("{place}: no operationId"));
+                assert!(ids.insert(id.to_owned()), "{place}: {id} is the id of another");
+                let responses = operation["responses"].as_object().expect("responses");
+                assert!(!responses.is_empty(), "{place}");
+                for (status, response) in responses {
+                    let text = response["description"].as_str().unwrap_or_default();
+                    assert!(!text.is_empty(), "{place} {status} is not described");
+                }
+                let declared = operation["parameters"].as_array().into_iter().flatten();
+                let declared: Vec<&str> =
+                    declared.filter(|p| p["in"] == "path").filter_map(|p| p["name"].as_str()).collect();
+                let named: Vec<&str> =
+                    path.split('/').filter_map(|p| p.strip_prefix('{')?.strip_suffix('}')).collect();
+                assert_eq!(declared, named, "{place}");
+            }
+        }
+        let text = document.to_string();
+        for reference in text.split("\"$ref\":\"#").skip(1) {
+            let pointer = reference.split('"').next().unwrap_or_default();
+            assert!(document.pointer(pointer).is_some(), "{pointer} leads nowhere");
+        }
+    }
+
     #[test]
     fn the_document_names_every_route() {
         let source = include_str!("mod.rs");

@@ -16,7 +16,7 @@ use crate::config::ModelFolder;
 use crate::files::blocking;
 
 /// Every model file with its family, parts, types and bytes.
-#[utoipa::path(get, path = "/v1/models", responses((status = 200, body = Object, description = "See docs/v1-editor-contract.md")))]
+#[utoipa::path(get, path = "/v1/models", operation_id = "listModels", responses((status = 200, body = Object, description = "See docs/v1-editor-contract.md")))]
 pub(crate) async fn list(State(app): State<App>) -> Response {
     let folders: Vec<ModelFolder> = app
         .config

@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::comfy::prompt::{refused, targets};
 
 /// Plans a prompt. One that is not valid is refused with the body of `POST /prompt`.
-#[utoipa::path(post, path = "/v1/plan", request_body = Object, responses(
+#[utoipa::path(post, path = "/v1/plan", operation_id = "planPrompt", request_body = Object, responses(
     (status = 200, body = Object, description = "See docs/v1-editor-contract.md"),
     (status = 400, body = Object, description = "As POST /prompt answers")
 ))]

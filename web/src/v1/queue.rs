@@ -8,7 +8,7 @@ use crate::answer;
 use crate::app::App;
 
 /// How many wait and run, and whether jobs are taken.
-#[utoipa::path(get, path = "/v1/queue", responses((status = 200, body = Queue)))]
+#[utoipa::path(get, path = "/v1/queue", operation_id = "getQueue", responses((status = 200, body = Queue, description = "How long the queue is, and whether it is paused")))]
 pub(crate) async fn look(State(app): State<App>) -> Response {
     let read = app.on_store(|s| {
         let counts = s.counts()?;
@@ -21,13 +21,13 @@ pub(crate) async fn look(State(app): State<App>) -> Response {
 }
 
 /// Takes no more jobs until resumed, over restarts too. The running job runs on.
-#[utoipa::path(post, path = "/v1/queue/pause", responses((status = 200, body = Queue)))]
+#[utoipa::path(post, path = "/v1/queue/pause", operation_id = "pauseQueue", responses((status = 200, body = Queue, description = "How long the queue is, and whether it is paused")))]
 pub(crate) async fn pause(app: State<App>) -> Response {
     set(app, true).await
 }
 
 /// Takes jobs again.
-#[utoipa::path(post, path = "/v1/queue/resume", responses((status = 200, body = Queue)))]
+#[utoipa::path(post, path = "/v1/queue/resume", operation_id = "resumeQueue", responses((status = 200, body = Queue, description = "How long the queue is, and whether it is paused")))]
 pub(crate) async fn resume(app: State<App>) -> Response {
     set(app, false).await
 }

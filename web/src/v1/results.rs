@@ -13,9 +13,9 @@ use crate::security::headers::SANDBOX;
 
 /// A file that a job made, by the SHA-256 of its bytes.
 #[utoipa::path(
-    get, path = "/v1/results/{sha256}", params(("sha256" = String, Path)),
+    get, path = "/v1/results/{sha256}", operation_id = "getResult", params(("sha256" = String, Path)),
     responses(
-        (status = 200, content_type = "application/octet-stream", body = Vec<u8>),
+        (status = 200, content_type = "application/octet-stream", body = Vec<u8>, description = "The file"),
         (status = 404, body = ErrorBody, description = "No job made it, or its file is gone or was changed"),
     )
 )]

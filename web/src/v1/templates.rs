@@ -28,7 +28,7 @@ mod built {
 static WORDS: &str = include_str!("../../templates/words.json");
 
 /// All templates, and whether the models of each are there.
-#[utoipa::path(get, path = "/v1/templates", responses((status = 200, body = Object, description = "See docs/v1-editor-contract.md")))]
+#[utoipa::path(get, path = "/v1/templates", operation_id = "listTemplates", responses((status = 200, body = Object, description = "See docs/v1-editor-contract.md")))]
 pub(crate) async fn list(State(app): State<App>) -> Response {
     let folders = app.config.models.clone();
     match blocking(move || Ok(all(&folders))).await {
@@ -77,7 +77,7 @@ fn models(workflow: &str) -> Vec<String> {
 }
 
 /// A template's workflow (`NAME.json`) or picture (`NAME.png`).
-#[utoipa::path(get, path = "/v1/templates/{file}", params(("file" = String, Path)), responses((status = 200), (status = 404)))]
+#[utoipa::path(get, path = "/v1/templates/{file}", operation_id = "getTemplate", params(("file" = String, Path)), responses((status = 200, body = Object, description = "The workflow"), (status = 404, description = "There is no such template")))]
 pub(crate) async fn one(Path(file): Path<String>) -> Response {
     let named = |name: &str| built::TEMPLATES.iter().find(|t| t.name == name);
     if let Some(template) = file.strip_suffix(".json").and_then(named) {

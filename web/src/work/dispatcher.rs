@@ -187,7 +187,15 @@ fn take(bench: &Bench) -> Result<Option<Claimed>, QueueError> {
         if bench.preference.max_passes == 0 { Default::default() } else { bench.workshop.resident() };
     let Some(choice) = pick(&waiting, &resident, bench.preference) else { return Ok(None) };
     match bench.store.claim(&waiting[choice.index].id, &choice.passed_over)? {
-        Some(claimed) => Ok(Some(claimed)),
+        Some(claimed) => {
+            if bench.preference.max_passes > 0 {
+                // What a later job needs is kept before what nobody needs.
+                let mut later = waiting;
+                later.remove(choice.index);
+                bench.workshop.foresee(later.into_iter().map(|job| (job.id, job.components)).collect());
+            }
+            Ok(Some(claimed))
+        }
         // Cancelled or removed in between: look again.
         None => take(bench),
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ebb_engine::events::{Event, EventKind, EventSink, JobError};
 use ebb_engine::execute::{Engine, Job};
 use ebb_engine::node::{Cancel, NodeRef, Origins};
-use ebb_engine::residency::Residency;
+use ebb_engine::residency::{QueuedJob, Residency};
 use ebb_engine::validate::{Rejection, Validated};
 use ebb_engine::workflow::sweep::{CellOrigins, Drawing, Sweep};
 use ebb_engine::workflow::ui::Catalog;
@@ -172,6 +172,11 @@ impl Workshop for EngineWorkshop {
         if models || cache {
             self.engine.residency().evict_all();
         }
+    }
+
+    fn foresee(&self, waiting: Vec<(String, Vec<String>)>) {
+        let queue = waiting.into_iter().map(|(job, needs)| QueuedJob { job: job.into(), needs }).collect();
+        self.engine.residency().foresee(queue);
     }
 
     fn resident(&self) -> HashSet<String> {

@@ -95,6 +95,11 @@ pub trait Workshop: Send + Sync + 'static {
     /// Gives back memory: model components, and with `cache` the outputs of earlier jobs too.
     fn free(&self, models: bool, cache: bool);
 
+    /// Tells which components the jobs that wait will need, in the order in which they will run.
+    fn foresee(&self, waiting: Vec<(String, Vec<String>)>) {
+        let _ = waiting;
+    }
+
     /// Names of the model components that are in memory.
     fn resident(&self) -> HashSet<String>;
 

@@ -22,9 +22,11 @@ fn text_is_compressed_for_who_asks_and_pictures_never() {
     // What would gain nothing stays as it is.
     assert_eq!(request(server.address, "GET", "/prompt", &gzip, b"").header("content-encoding"), None);
     let mut pixels = Vec::new();
-    image::RgbImage::from_fn(96, 96, |x, y| image::Rgb([(x * y) as u8, (x * 7 + y * 13) as u8, (x ^ y) as u8]))
-        .write_to(&mut std::io::Cursor::new(&mut pixels), image::ImageFormat::Png)
-        .expect("a picture");
+    image::RgbImage::from_fn(96, 96, |x, y| {
+        image::Rgb([(x * y) as u8, (x * 7 + y * 13) as u8, (x ^ y) as u8])
+    })
+    .write_to(&mut std::io::Cursor::new(&mut pixels), image::ImageFormat::Png)
+    .expect("a picture");
     assert!(pixels.len() > 1024);
     std::fs::write(server.path().join("output/a.png"), &pixels).expect("written");
     let picture = request(server.address, "GET", "/view?filename=a.png", &gzip, b"");

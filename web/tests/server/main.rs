@@ -1,12 +1,15 @@
 //! Tests of the whole server, in one binary: linking it once is what takes time.
 //!
-//! - `transcripts`: recorded exchanges of ComfyUI. `jobs`: what happens to jobs. `kill`: kill −9.
-//! - `v1`: the newer protocol. `answers`: compression, what the official front end expects, a clean start.
-//! - `sweep`: one workflow with many values.
+//! - `transcripts`: recorded exchanges of ComfyUI. `answers`: compression, what the official front end expects, a clean
+//!   start. `v1`: the newer protocol. `sweep`: one workflow with many values.
+//! - `jobs`: what happens to jobs. `cancel`: stopped at every stage. `affinity`: jobs whose models are in memory first.
+//!   `kill`: kill −9.
 //! - `browser`, `paths`: hostile callers. `support`: a server in this process, a plain client, a replay.
 
+mod affinity;
 mod answers;
 mod browser;
+mod cancel;
 mod jobs;
 mod kill;
 mod paths;

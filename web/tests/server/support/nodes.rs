@@ -1,4 +1,5 @@
-//! Output nodes for these tests: one that takes its time, one that panics, one that counts its runs on the disk.
+//! Output nodes for these tests: one that takes its time, one that panics, one that counts its runs on the
+//! disk, one that loads for long.
 
 use std::io::Write;
 use std::path::Path;
@@ -6,6 +7,7 @@ use std::time::Duration;
 
 use ebb_engine::node::{Context, Inputs, Node, NodeError, Outcome};
 use ebb_engine::registry::Registry;
+use ebb_engine::residency::{Component, ComponentKey, ComponentSpec};
 use ebb_engine::schema::{Input, Schema};
 use serde_json::{Value as Json, json};
 
@@ -68,10 +70,45 @@ impl Node for Panics {
     }
 }
 
+/// Asks for weights that take ten seconds to read.
+struct Loads;
+
+struct Weights;
+
+impl Component for Weights {
+    fn bytes(&self) -> u64 {
+        1 << 20
+    }
+}
+
+impl Node for Loads {
+    fn schema(&self) -> Schema {
+        Schema::new("EbbTestLoads").input(Input::string("name", "")).output_node().compute()
+    }
+
+    fn execute(&self, context: &Context, inputs: &Inputs) -> Result<Outcome, NodeError> {
+        let name = inputs.str("name")?;
+        let key = ComponentKey { fingerprint: name.into(), part: "weights".into(), dtype: "f32".into() };
+        let spec = ComponentSpec { key, label: name.into(), bytes: 1 << 20, load_overhead: 0 };
+        context.component(&spec, |progress| {
+            for done in 0..1000 {
+                progress.report(done, 1000)?;
+                if done == 5 && name == "broken weights" {
+                    return Err(NodeError::model("the file ends early"));
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Ok(Weights)
+        })?;
+        Ok(Outcome::none())
+    }
+}
+
 pub(crate) fn register(registry: &mut Registry) {
     registry.add(Slow).expect("a free name");
     registry.add(Append).expect("a free name");
     registry.add(Panics).expect("a free name");
+    registry.add(Loads).expect("a free name");
 }
 
 /// A prompt of one node.

@@ -95,8 +95,13 @@ impl Drop for Running {
     }
 }
 
-/// The engine with every node.
+/// A workshop with every node.
 pub(crate) fn workshop(base: &Path) -> Arc<dyn Workshop> {
+    Arc::new(EngineWorkshop::new(engine(base, Residency::new(Foresight, None))))
+}
+
+/// The engine with every node.
+pub(crate) fn engine(base: &Path, residency: Arc<Residency>) -> Arc<Engine> {
     let mut registry = Registry::new();
     let kernels = Kernels::new(Threads::new(2).expect("threads"), Pool::new()).expect("kernels");
     let environment = Environment {
@@ -107,9 +112,7 @@ pub(crate) fn workshop(base: &Path) -> Arc<dyn Workshop> {
     ebb_nodes::register(&mut registry, &environment).expect("the nodes");
     ebb_testing_nodes::register(&mut registry).expect("the testing nodes");
     super::nodes::register(&mut registry);
-    let residency = Residency::new(Foresight, None);
-    let engine = Engine::new(Arc::new(registry), residency, EngineConfig::default());
-    Arc::new(EngineWorkshop::new(Arc::new(engine)))
+    Arc::new(Engine::new(Arc::new(registry), residency, EngineConfig::default()))
 }
 
 /// The few files of a front end that the recorded exchanges ask for.

@@ -1,0 +1,248 @@
+//! The server as a process: killed while it samples, ended in order, and on a disk that is full.
+#![cfg(unix)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value as Json, json};
+
+/// A folder with the repository's models, in which one server after the other runs.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    /// A server below a shell that first does `limits`.
+    fn serve(&self, limits: &str) -> Server {
+        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+        let mut process = Command::new("sh")
+            .args(["-c", &format!("{limits} exec \"$0\" serve --port 0"), env!("CARGO_BIN_EXE_ebb")])
+            .current_dir(self.0.path())
+            .env("EBB_MODELS", models)
+            .env_remove("EBB_TOKEN")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("http://").expect("an address").to_owned();
+        Server { process, address }
+    }
+
+    fn files(&self, folder: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.0.path().join(folder)).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+}
+
+struct Server {
+    process: Child,
+    address: String,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Server {
+    fn request(&self, method: &str, path: &str, body: &Json) -> (u16, String) {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            self.address,
+            body.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    fn get(&self, path: &str) -> Json {
+        let (status, body) = self.request("GET", path, &Json::Null);
+        assert_eq!(status, 200, "{path}: {body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    fn submit(&self, prompt: &Json) -> String {
+        let (status, body) = self.request("POST", "/prompt", &json!({"prompt": prompt}));
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_str::<Json>(&body).unwrap()["prompt_id"].as_str().unwrap().to_owned()
+    }
+
+    fn job(&self, id: &str) -> Json {
+        self.get(&format!("/v1/jobs/{id}"))
+    }
+
+    #[track_caller]
+    fn until(&self, id: &str, state: &str) -> Json {
+        wait(state, || {
+            let job = self.job(id);
+            (job["state"] == state).then_some(job)
+        })
+    }
+
+    /// Waits until the running job has taken this many steps since the server started.
+    #[track_caller]
+    fn until_it_samples(&self, steps: u64) {
+        wait("steps", || {
+            let (_, metrics) = self.request("GET", "/metrics", &Json::Null);
+            let count = metrics.lines().find_map(|l| l.strip_prefix("ebb_step_seconds_count "))?;
+            (count.parse::<u64>().unwrap() >= steps).then_some(())
+        });
+    }
+
+    fn signal(&mut self, name: &str) -> ExitStatus {
+        let id = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+        self.process.wait().unwrap()
+    }
+}
+
+#[track_caller]
+fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited too long for: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn sampling(steps: u32, seed: u32) -> Json {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("workflows/text-to-image.json");
+    let mut workflow: Json = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    workflow["3"]["inputs"]["steps"] = json!(steps);
+    workflow["3"]["inputs"]["seed"] = json!(seed);
+    workflow
+}
+
+#[test]
+fn killed_while_it_samples_the_queue_goes_on() {
+    let place = Place::new();
+    let mut server = place.serve("");
+    let first = server.submit(&sampling(120, 1));
+    let rest: Vec<String> = (2..4).map(|seed| server.submit(&sampling(2, seed))).collect();
+    server.until_it_samples(3);
+    assert_eq!(server.signal("KILL").signal(), Some(9));
+
+    let server = place.serve("");
+    let job = server.until(&first, "succeeded");
+    assert_eq!(job["attempts"], 2, "the attempt that was killed counts");
+    let ends: Vec<i64> =
+        rest.iter().map(|id| server.until(id, "succeeded")["finished"].as_i64().unwrap()).collect();
+    assert!(job["finished"].as_i64().unwrap() <= ends[0] && ends.is_sorted(), "in order");
+    let history = server.get("/history");
+    assert_eq!(history.as_object().unwrap().len(), 3);
+    let image = &history[&first]["outputs"]["9"]["images"][0]["filename"];
+    assert!(place.files("output").contains(&image.as_str().unwrap().to_owned()), "{history}");
+}
+
+#[test]
+fn ended_in_order_while_it_samples_the_job_waits_again() {
+    let place = Place::new();
+    let mut server = place.serve("");
+    let id = server.submit(&sampling(400, 1));
+    server.until_it_samples(3);
+    let asked = Instant::now();
+    let ended = server.signal("TERM");
+    assert!(ended.success(), "{ended}");
+    assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
+    assert!(place.files("output").is_empty());
+
+    let server = place.serve("");
+    let job = server.until(&id, "running");
+    assert_eq!(job["attempts"], 1, "a stop in order is no attempt");
+    let (status, _) = server.request("POST", "/interrupt", &json!({"prompt_id": id}));
+    assert_eq!(status, 200);
+    server.until(&id, "cancelled");
+}
+
+/// No file may grow beyond so many KiB; writing more is an error and not the process's end: a disk that is full, for
+/// whoever writes.
+fn room(kib: u32) -> String {
+    // `ulimit -f` counts 512 bytes.
+    format!("trap '' XFSZ; ulimit -f {};", kib * 2)
+}
+
+#[test]
+fn a_picture_that_the_disk_cannot_hold_fails_its_job_and_leaves_nothing() {
+    let place = Place::new();
+    std::fs::create_dir(place.0.path().join("input")).unwrap();
+    // Noise does not compress: its PNG is as large as its pixels.
+    let mut state = 1u32;
+    let mut noise = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    let picture = image::RgbImage::from_fn(1600, 1600, |_, _| image::Rgb([noise(), noise(), noise()]));
+    picture.save(place.0.path().join("input/noise.png")).unwrap();
+    let server = place.serve(&room(6000));
+    let too_large = server.submit(&json!({
+        "1": {"class_type": "LoadImage", "inputs": {"image": "noise.png"}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "large"}},
+    }));
+    let small = server.submit(&json!({
+        "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 255}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "small"}},
+    }));
+    let failed = server.until(&too_large, "failed");
+    let error = failed["error"].to_string();
+    assert!(error.contains("large") && error.contains("nothing was left behind"), "{error}");
+    server.until(&small, "succeeded");
+    assert_eq!(place.files("output"), ["small_00001_.png"], "no part of a picture is left");
+}
+
+#[test]
+fn a_queue_that_the_disk_cannot_hold_refuses_and_forgets_nothing() {
+    let place = Place::new();
+    let prompt = |n: usize| {
+        json!({
+            "1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": n}},
+            "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}, "_meta": {"title": "x".repeat(4000)}},
+        })
+    };
+    let mut server = place.serve("");
+    server.request("POST", "/v1/queue/pause", &Json::Null);
+    let mut accepted = vec![server.submit(&prompt(0))];
+    assert!(server.signal("TERM").success());
+
+    let mut server = place.serve(&room(600));
+    let refusal = (1..2000).find_map(|n| {
+        let (status, body) = server.request("POST", "/prompt", &json!({"prompt": prompt(n)}));
+        let answer: Json = serde_json::from_str(&body).unwrap();
+        if status == 200 {
+            accepted.push(answer["prompt_id"].as_str().unwrap().to_owned());
+        }
+        (status != 200).then_some((status, answer))
+    });
+    let (status, answer) = refusal.expect("the disk is full at last");
+    assert_eq!((status, &answer["error"]["type"]), (507, &json!("storage_full")), "{answer}");
+    assert_eq!(server.get("/v1/queue")["queued"], accepted.len(), "what was accepted is there");
+    assert_eq!(server.signal("KILL").signal(), Some(9));
+
+    let server = place.serve("");
+    let queue = server.get("/queue");
+    let waiting: Vec<&str> =
+        queue["queue_pending"].as_array().unwrap().iter().map(|item| item[1].as_str().unwrap()).collect();
+    assert_eq!(waiting, accepted, "all of them, in order");
+    server.submit(&prompt(5000));
+}
