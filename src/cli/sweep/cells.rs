@@ -131,6 +131,7 @@ impl Cells<'_> {
             origins: Some(self.origins.clone()),
             sink: listener.clone(),
             cancel: cancel.clone(),
+            previews: Default::default(),
         };
         let mut run = std::pin::pin!(self.engine.run(job));
         let ended = loop {

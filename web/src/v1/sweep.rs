@@ -63,7 +63,7 @@ impl Asked {
 }
 
 /// What a sweep would take, without running it.
-#[utoipa::path(post, path = "/v1/sweep/estimate", request_body = Object, responses(
+#[utoipa::path(post, path = "/v1/sweep/estimate", operation_id = "estimateSweep", request_body = Object, responses(
     (status = 200, body = Object, description = "See docs/v1-editor-contract.md"),
     (status = 400, body = ErrorBody, description = "No sweep, or a cell that cannot run: then as POST /prompt answers")
 ))]
@@ -92,7 +92,7 @@ fn estimated(cells: usize, cost: Cost) -> Json {
 }
 
 /// Runs a sweep, as one job. Answered once it is stored durably.
-#[utoipa::path(post, path = "/v1/sweep", request_body = Object, responses(
+#[utoipa::path(post, path = "/v1/sweep", operation_id = "submitSweep", request_body = Object, responses(
     (status = 200, body = Object, description = "See docs/v1-editor-contract.md"),
     (status = 400, body = ErrorBody, description = "No sweep, or a cell that cannot run: then as POST /prompt answers"),
     (status = 429, body = ErrorBody, description = "The queue is full"),
@@ -124,7 +124,7 @@ pub(crate) async fn submit(State(app): State<App>, Lenient(mut body): Lenient) -
 }
 
 /// How far a sweep is.
-#[utoipa::path(get, path = "/v1/sweep/{id}", params(("id" = String, Path)), responses(
+#[utoipa::path(get, path = "/v1/sweep/{id}", operation_id = "getSweep", params(("id" = String, Path)), responses(
     (status = 200, body = Object, description = "See docs/v1-editor-contract.md"),
     (status = 404, body = ErrorBody, description = "No job, or one that is no sweep"),
 ))]
