@@ -14,17 +14,33 @@ pub struct Compute {
     ops: Ops,
     precision: Precision,
     small_decoders: Option<Arc<ModelFolders>>,
+    /// For denoisers, where they compute otherwise than text encoders and autoencoders.
+    denoiser: Option<Arc<Compute>>,
 }
 
 impl Compute {
     /// A backend whose matrix products run in a precision.
     pub fn new(ops: Ops, precision: Precision) -> Arc<Self> {
-        Arc::new(Self { ops, precision, small_decoders: None })
+        Arc::new(Self { ops, precision, small_decoders: None, denoiser: None })
+    }
+
+    /// Denoisers in one precision, everything else in f32: what the steps save, the prompt and the picture need not
+    /// pay for. Both share workers and memory.
+    pub fn denoising_in(ops: &Ops, precision: Precision) -> Arc<Self> {
+        let denoiser = Some(Self::new(ops.in_precision(precision), precision));
+        let (ops, precision) = (ops.in_precision(Precision::F32), Precision::F32);
+        Arc::new(Self { ops, precision, small_decoders: None, denoiser })
     }
 
     /// The same, with the folders in whose `vae_approx` previews find their small decoders.
     pub fn with_small_decoders(&self, folders: Arc<ModelFolders>) -> Arc<Self> {
-        Arc::new(Self { small_decoders: Some(folders), ..self.clone() })
+        let denoiser = self.denoiser.as_ref().map(|inner| inner.with_small_decoders(folders.clone()));
+        Arc::new(Self { small_decoders: Some(folders), denoiser, ..self.clone() })
+    }
+
+    /// What computes denoisers, and what is added to them.
+    pub fn for_denoisers(self: &Arc<Self>) -> Arc<Self> {
+        self.denoiser.clone().unwrap_or_else(|| self.clone())
     }
 
     /// Where small decoders are.
@@ -47,7 +63,7 @@ impl Compute {
 
     /// A backend that only counts.
     pub fn counting(&self) -> Ops {
-        Ops::meta(self.precision)
+        self.ops.counting()
     }
 
     /// Keeps room for activations, for as long as the result lives: entered in the ledger first, and given back to

@@ -43,10 +43,6 @@ impl FolderOptions {
 
 /// The nodes, with what computes for them.
 pub(super) fn registry(folders: &FolderOptions, options: Option<&EngineOptions>) -> Done<Registry> {
-    let precision = match options.map(|options| options.precision) {
-        Some(PrecisionChoice::Bf16) => Precision::Bf16,
-        Some(PrecisionChoice::F32) | None => Precision::F32,
-    };
     let threads = match options {
         // Only described, never run.
         None => 1,
@@ -56,12 +52,27 @@ pub(super) fn registry(folders: &FolderOptions, options: Option<&EngineOptions>)
         },
     };
     let kernels = Kernels::new(Threads::new(threads)?, Pool::new())?;
+    // Pictures are read and scaled on rayon's own workers, while the kernels' wait. They are there already where this
+    // process made an engine before.
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     let models = Arc::new(folders.models()?);
-    let compute = Compute::new(Ops::cpu(kernels, precision), precision).with_small_decoders(models.clone());
+    let precision = options.map_or(PrecisionChoice::F32, |options| options.precision);
+    let compute = compute(kernels, precision).with_small_decoders(models.clone());
     let environment = Environment { folders: Arc::new(folders.pictures()), models, compute };
     let mut registry = Registry::new();
     ebb_nodes::register(&mut registry, &environment)?;
     Ok(registry)
+}
+
+/// What computes, in a precision.
+fn compute(kernels: Kernels, precision: PrecisionChoice) -> Arc<Compute> {
+    let multiplies_bf16 = kernels.path().multiplies_bf16();
+    let ops = Ops::cpu(kernels, Precision::F32);
+    match precision {
+        PrecisionChoice::Auto if multiplies_bf16 => Compute::denoising_in(&ops, Precision::Bf16),
+        PrecisionChoice::Auto | PrecisionChoice::F32 => Compute::new(ops, Precision::F32),
+        PrecisionChoice::Bf16 => Compute::new(ops.in_precision(Precision::Bf16), Precision::Bf16),
+    }
 }
 
 /// The engine. `cache` is what is kept where the user does not say.

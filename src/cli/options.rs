@@ -52,8 +52,8 @@ pub(super) struct EngineOptions {
     /// Threads that compute [default: one a core]
     #[arg(long, value_name = "N")]
     pub(super) threads: Option<std::num::NonZeroUsize>,
-    /// What matrix products compute in
-    #[arg(long, value_enum, default_value_t = PrecisionChoice::F32)]
+    /// What matrix products multiply in; sums, norms and the residual stream are f32 in any case
+    #[arg(long, value_enum, default_value_t = PrecisionChoice::Auto)]
     pub(super) precision: PrecisionChoice,
 }
 
@@ -80,12 +80,15 @@ impl std::str::FromStr for SavingsChoice {
     }
 }
 
-/// What matrix products compute in.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+/// What matrix products multiply in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum PrecisionChoice {
+    /// bf16 for denoisers where the processor multiplies it, f32 for the rest: the fastest that stays within the error
+    /// of PyTorch's own bf16
+    Auto,
     /// The reference's numbers
     F32,
-    /// Faster where the processor has it, less exact
+    /// bf16 in every network
     Bf16,
 }
 

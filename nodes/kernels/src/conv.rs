@@ -105,9 +105,10 @@ impl Kernels {
             glu: None,
         };
         let finish = Finish::new(&epilogue, &mut out, shape)?;
-        let compute = compute_type(self, &w.packed);
+        let compute = compute_type(self.path(), w.packed.precision);
         let same = stride == [1, 1] && padding == Padding::all(1) && w.kernel == [3, 3];
-        if same && self.uses_winograd() && winograd::wins(&w.packed, rows, compute) {
+        let (k, outputs) = (w.in_channels(), w.out_channels());
+        if same && self.uses_winograd() && winograd::wins(w.packed.taps, k, outputs, rows, compute) {
             let w = &w.packed;
             return winograd::convolve(self, &Tiles { planes: x, batch, height, width, upsample, w, finish });
         }

@@ -11,6 +11,8 @@
 //! - [`PackedLinear`] and [`PackedConv`] are weights, packed once from a [`Source`] and never larger than it.
 //! - Each operator is a method of [`Kernels`] that takes one struct of named arguments: [`Linear`], [`Conv2d`],
 //!   [`Attention`], [`GroupNorm`], [`LayerNorm`], [`RmsNorm`], [`HeadNormRope`], [`Softmax`], [`Resize`].
+//! - [`Workspace`] says what operators take from the pool while they run, and [`PoolPlan`] what a pool would hold: how
+//!   much memory a model needs is known before it runs.
 //! - [`Epilogue`] is what a linear layer or a convolution does to its result before it is stored.
 //!
 //! Sizes are checked at the door: a call that does not fit returns a [`KernelError`] and writes nothing.
@@ -63,6 +65,7 @@ mod simd;
 mod threads;
 mod view;
 mod winograd;
+mod workspace;
 
 pub use activation::Activation;
 pub use attention::{Attention, Heads, Mask};
@@ -75,6 +78,7 @@ pub use linear::Linear;
 pub use norm::{GroupNorm, HeadNormRope, LayerNorm, Modulation, Pairs, RmsNorm, Rope};
 pub use pack::{ConvSpec, LinearSpec, PackedConv, PackedLinear, Quant, Storage};
 pub use path::Path;
-pub use pool::{Buf, Pool, PoolStats};
+pub use pool::{Buf, Planned, Pool, PoolPlan, PoolStats};
 pub use threads::Threads;
 pub use view::{DType, Layout, Precision, Source, View, ViewMut};
+pub use workspace::{ProductSize, Workspace};

@@ -51,7 +51,7 @@ impl Kernels {
             glu: w.packed.glu,
         };
         let finish = Finish::new(&epilogue, &mut out, shape)?;
-        let compute = compute_type(self, &w.packed);
+        let compute = compute_type(self.path(), w.packed.precision);
         let inputs = stage(self, compute, rows, &[(x, k, x_layout)])?;
         product(
             self,

@@ -24,6 +24,11 @@ impl Scratch {
         Ok(Scratch { buf, each })
     }
 
+    /// What that takes for so many workers, in bytes.
+    pub(crate) fn bytes(workers: usize, each: usize) -> usize {
+        workers * each.next_multiple_of(64)
+    }
+
     /// The part of worker `index`, which must be below the number of workers.
     pub(crate) fn of(&self, index: usize) -> *mut u8 {
         debug_assert!((index + 1) * self.each <= self.buf.bytes().max(self.each));

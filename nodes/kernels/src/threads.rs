@@ -42,7 +42,7 @@ impl Threads {
     }
 
     /// Runs `work` with these workers as the ones of rayon's parallel iterators.
-    pub(crate) fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+    pub fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         self.pool.install(work)
     }
 

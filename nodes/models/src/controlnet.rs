@@ -80,8 +80,10 @@ impl ControlNet {
                 expected: format!("{} × {} × {}, as the latent", d.n, d.h, d.w),
             });
         }
-        let embedding = self.embedder.forward(ops, input.timesteps, input.y)?;
         let prompt: &mut Prompt = session.prompt(ops, input.context, self.layers)?;
+        let mut stages = self.input.iter().chain([&self.middle]);
+        stages.try_for_each(|stage| stage.prepare(ops, prompt))?;
+        let embedding = self.embedder.forward(ops, input.timesteps, input.y)?;
         let run = &mut Run { embedding: &embedding, prompt };
         let scaled = Epilogue { scale: Some(strength), ..Epilogue::default() };
         let mut residuals = Residuals::default();

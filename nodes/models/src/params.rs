@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::HashMap, ops::ControlFlow, rc::Rc, sync::A
 
 use crate::{
     Error, Result,
-    ops::{Activation, Conv, ConvData, Linear, LinearData, Norm, Ops, Parts, Table},
+    ops::{Activation, Blocks, Conv, ConvData, Linear, LinearData, Norm, Ops, Parts, Table},
     source::{Info, Source, Stored, Values, require},
 };
 
@@ -126,7 +126,8 @@ impl<'a> Loader<'a> {
         require(self.source, self.what, full)
     }
 
-    fn read(&self, full: &str) -> Result<Values> {
+    /// Tells how far the load is; an error where it is to stop.
+    fn report(&self) -> Result<()> {
         let state = &mut *self.state.borrow_mut();
         let done = state.params.own;
         if let Some(progress) = state.options.progress.as_mut()
@@ -134,6 +135,11 @@ impl<'a> Loader<'a> {
         {
             return Err(Error::Cancelled);
         }
+        Ok(())
+    }
+
+    fn read(&self, full: &str) -> Result<Values> {
+        self.report()?;
         self.source.read(full)
     }
 
@@ -196,7 +202,22 @@ impl<'a> Loader<'a> {
                 values.push(self.read(t)?);
             }
         }
-        Ok(Parts { stored, values })
+        Ok(Parts { stored, values, blocks: None })
+    }
+
+    /// The blocks that all of these matrices of `input` columns are stored in; none where one is not.
+    fn blocks(&self, tensors: &[String], input: usize) -> Result<Option<Blocks>> {
+        let kind = |t: &String| self.source.blocks(t).filter(|kind| input.is_multiple_of(kind.block_len()));
+        let kinds: Option<Vec<_>> = tensors.iter().map(kind).collect();
+        let Some(kinds) = kinds.filter(|_| self.ops.keeps_blocks()) else { return Ok(None) };
+        let mut bytes = Vec::new();
+        if self.ops.wants_values() {
+            for t in tensors {
+                self.report()?;
+                bytes.push(self.source.read_blocks(t)?);
+            }
+        }
+        Ok(Some(Blocks { kinds, bytes }))
     }
 
     /// A matrix `NAME.weight` with `NAME.bias` where there is one.
@@ -271,7 +292,10 @@ impl<'a> Loader<'a> {
                 let data = LinearData::Streamed(streamed);
                 return Ok(Prepared::Linear(Arc::new(Linear { input, output, glu, bytes, data })));
             }
-            let parts = self.parts(weights, first.stored)?;
+            let parts = match self.blocks(weights, input)? {
+                Some(blocks) => Parts { stored: first.stored, values: Vec::new(), blocks: Some(blocks) },
+                None => self.parts(weights, first.stored)?,
+            };
             let packed = self.ops.pack_linear(parts, bias, [output, input], glu)?;
             Ok(Prepared::Linear(Arc::new(packed)))
         };

@@ -5,6 +5,8 @@
 
 use half::{bf16, f16};
 
+use ebb_kernels::Quant;
+
 use crate::{Error, Result};
 
 /// Values of one tensor in the type the file stores.
@@ -110,6 +112,17 @@ pub trait Source: Send + Sync {
     /// Has the system read a tensor ahead of its use, where there is one to ask; returns at once.
     fn read_ahead(&self, _name: &str) {}
 
+    /// The blocks that a tensor is stored in, where the kernels multiply such blocks as they are and
+    /// [`Source::read_blocks`] gives them.
+    fn blocks(&self, _name: &str) -> Option<Quant> {
+        None
+    }
+
+    /// Reads the blocks of a tensor that [`Source::blocks`] knows.
+    fn read_blocks(&self, name: &str) -> Result<Vec<u8>> {
+        Err(Error::MissingTensor { what: "blocks", name: name.to_owned() })
+    }
+
     /// A number that changes with a tensor's *content history*, where this source alters what another one
     /// stores (a LoRA, a merge). `0` says that the tensor is the base's own, so that whatever was built from it can be shared.
     fn revision(&self, _name: &str) -> u64 {
@@ -147,6 +160,14 @@ impl<S: Source> Source for Prefixed<S> {
         self.inner.read_ahead(&format!("{}{name}", self.prefix));
     }
 
+    fn blocks(&self, name: &str) -> Option<Quant> {
+        self.inner.blocks(&format!("{}{name}", self.prefix))
+    }
+
+    fn read_blocks(&self, name: &str) -> Result<Vec<u8>> {
+        self.inner.read_blocks(&format!("{}{name}", self.prefix))
+    }
+
     fn revision(&self, name: &str) -> u64 {
         self.inner.revision(&format!("{}{name}", self.prefix))
     }
@@ -165,6 +186,12 @@ impl<S: Source + ?Sized> Source for &S {
     fn read_ahead(&self, name: &str) {
         (**self).read_ahead(name);
     }
+    fn blocks(&self, name: &str) -> Option<Quant> {
+        (**self).blocks(name)
+    }
+    fn read_blocks(&self, name: &str) -> Result<Vec<u8>> {
+        (**self).read_blocks(name)
+    }
     fn revision(&self, name: &str) -> u64 {
         (**self).revision(name)
     }
@@ -182,6 +209,12 @@ impl<S: Source + ?Sized> Source for std::sync::Arc<S> {
     }
     fn read_ahead(&self, name: &str) {
         (**self).read_ahead(name);
+    }
+    fn blocks(&self, name: &str) -> Option<Quant> {
+        (**self).blocks(name)
+    }
+    fn read_blocks(&self, name: &str) -> Result<Vec<u8>> {
+        (**self).read_blocks(name)
     }
     fn revision(&self, name: &str) -> u64 {
         (**self).revision(name)
@@ -211,6 +244,25 @@ impl Source for ebb_weights::WeightSource {
             Stored::F16 => Values::F16(view.to_vec()?),
             Stored::Bf16 => Values::Bf16(view.to_vec()?),
         })
+    }
+
+    fn blocks(&self, name: &str) -> Option<Quant> {
+        use ebb_weights::DType;
+        Some(match self.get(name)?.dtype() {
+            DType::Q8_0 => Quant::Q8_0,
+            DType::Q4_0 => Quant::Q4_0,
+            DType::Q4_1 => Quant::Q4_1,
+            DType::Q4K => Quant::Q4K,
+            _ => return None,
+        })
+    }
+
+    fn read_blocks(&self, name: &str) -> Result<Vec<u8>> {
+        let view = self.tensor(name)?;
+        // The header's check bounds this by the file's length.
+        let mut blocks = vec![0; usize::try_from(view.stored_bytes()).unwrap_or(0)];
+        view.read_stored(&mut blocks)?;
+        Ok(blocks)
     }
 }
 

@@ -88,10 +88,10 @@ impl Streamed {
     /// Its tensors, read now; without values for a backend that only counts.
     pub(crate) fn parts(&self, wants_values: bool) -> Result<Parts> {
         if !wants_values {
-            return Ok(Parts { stored: self.stored, values: Vec::new() });
+            return Ok(Parts { stored: self.stored, values: Vec::new(), blocks: None });
         }
         self.stream.read_ahead(self.place);
         let values = self.names.iter().map(|name| self.stream.source.read(name));
-        Ok(Parts { stored: self.stored, values: values.collect::<Result<_>>()? })
+        Ok(Parts { stored: self.stored, values: values.collect::<Result<_>>()?, blocks: None })
     }
 }

@@ -117,7 +117,9 @@ impl Clip {
             }
         }
         context.check()?;
-        stack.encode(&tokens).map_err(|e| model_error(&label, e))
+        let encoded = stack.encode(&tokens).map_err(|e| model_error(&label, e));
+        encoders.compute.ops().trim();
+        encoded
     }
 }
 

@@ -63,6 +63,7 @@ impl Model {
         source: WeightSource,
         compute: &Arc<Compute>,
     ) -> Result<Self, NodeError> {
+        let compute = &compute.for_denoisers();
         let label = label(&source, "denoiser");
         let outline = (family.denoiser)(&compute.counting(), &source, LoadOptions::default())
             .map_err(|e| model_error(&label, e))?;

@@ -151,9 +151,7 @@ impl Kernels {
         let group = (batch * heads * tiles).div_ceil(8 * self.threads().count()).clamp(1, 4);
         let groups = tiles.div_ceil(group);
         let units = head_dim * compute.size() / 4;
-        let room =
-            units.max(1) * LANES + (KEYS + rows) * LANES + KEYS / 2 * LANES + depth * LANES + 3 * LANES;
-        let scratch = Scratch::new(self, room * 4)?;
+        let scratch = Scratch::new(self, room(units, rows, depth) * 4)?;
         let (to, out_type) = (SendPtr(out.as_mut_ptr()), out.dtype());
         let queries = Side { ptr: q.data.as_ptr(), dtype: q.data.dtype(), layout: q.layout };
         self.threads().each(batch * heads * groups, |task| {
@@ -186,6 +184,27 @@ impl Kernels {
         });
         Ok(())
     }
+}
+
+/// 32-bit elements of a worker's scratch: queries, scores, weights, sums, and three rows of figures.
+fn room(units: usize, rows: usize, depth: usize) -> usize {
+    (units.max(1) + (KEYS + rows) + KEYS / 2 + depth + 3) * LANES
+}
+
+/// Bytes that attention takes while it runs, beside keys and values that have to be converted: the workers' scratch,
+/// and in bf16 the values in pairs of keys. `all_heads` are those of all samples.
+pub(crate) fn workspace(
+    keys: usize,
+    all_heads: usize,
+    head_dim: usize,
+    rows: usize,
+    bf16: bool,
+    workers: usize,
+) -> [usize; 2] {
+    let depth = head_dim.next_multiple_of(rows);
+    let units = if bf16 { head_dim / 2 } else { head_dim };
+    let pairs = if bf16 { keys.div_ceil(2) * all_heads * depth * 4 } else { 0 };
+    [pairs, Scratch::bytes(workers, room(units, rows, depth) * 4)]
 }
 
 fn check_mask(mask: &Mask<'_>, batch: usize, heads: usize, q_len: usize, k_len: usize) -> Result<()> {

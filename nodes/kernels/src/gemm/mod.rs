@@ -13,12 +13,13 @@ mod tile;
 
 pub use epilogue::{Epilogue, Residual};
 pub(crate) use epilogue::{Finish, Shape, part, read, write};
-pub(crate) use stage::{Operand, SendPtr, stage};
+pub(crate) use stage::{Operand, SendPtr, stage, staging};
 pub(crate) use tile::{Run, run};
 
 use crate::error::Result;
 use crate::kernels::Kernels;
 use crate::pack::{Packed, Storage};
+use crate::path::Path;
 use crate::scratch::Scratch;
 use crate::simd::{LANES, Simd, Task, dispatch, tile_rows};
 use crate::threads::Threads;
@@ -32,9 +33,9 @@ const BLOCK_ROWS: usize = 256;
 const TASKS_PER_THREAD: usize = 8;
 
 /// What a product of these weights runs in on this path.
-pub(crate) fn compute_type(kernels: &Kernels, w: &Packed) -> DType {
-    match w.precision {
-        Precision::Bf16 if kernels.path().multiplies_bf16() => DType::Bf16,
+pub(crate) fn compute_type(path: Path, precision: Precision) -> DType {
+    match precision {
+        Precision::Bf16 if path.multiplies_bf16() => DType::Bf16,
         _ => DType::F32,
     }
 }
@@ -64,21 +65,22 @@ struct Chunk {
     units: usize,
 }
 
-fn chunks(inputs: &[Operand], taps: usize) -> Vec<Chunk> {
+/// `inputs` says how many units a row of each has.
+fn chunks(inputs: impl IntoIterator<Item = usize>, taps: usize) -> Vec<Chunk> {
     let most = CHUNK / LANES;
     let mut all = Vec::new();
-    for (input, x) in inputs.iter().enumerate() {
-        if x.units <= most {
-            let group = (most / x.units.max(1)).clamp(1, taps);
+    for (input, units) in inputs.into_iter().enumerate() {
+        if units <= most {
+            let group = (most / units.max(1)).clamp(1, taps);
             for tap in (0..taps).step_by(group) {
-                all.push(Chunk { input, tap, taps: group.min(taps - tap), first: 0, units: x.units });
+                all.push(Chunk { input, tap, taps: group.min(taps - tap), first: 0, units });
             }
         } else {
             // Even parts, so that a part of bf16-stored weights that is widened starts at a pair.
-            let part = x.units.div_ceil(x.units.div_ceil(most)).next_multiple_of(2);
+            let part = units.div_ceil(units.div_ceil(most)).next_multiple_of(2);
             for tap in 0..taps {
-                for first in (0..x.units).step_by(part) {
-                    all.push(Chunk { input, tap, taps: 1, first, units: part.min(x.units - first) });
+                for first in (0..units).step_by(part) {
+                    all.push(Chunk { input, tap, taps: 1, first, units: part.min(units - first) });
                 }
             }
         }
@@ -107,6 +109,35 @@ impl Room {
     }
 }
 
+/// Rows of a block.
+fn block_rows(tile: usize, rows: usize) -> usize {
+    (BLOCK_ROWS / tile * tile).min(rows.next_multiple_of(tile))
+}
+
+/// 32-bit elements of the largest part of a panel that is widened at a time.
+fn widened(chunks: &[Chunk], compute: DType, storage: Storage) -> usize {
+    match (compute, storage) {
+        (DType::F32, Storage::F32) | (DType::Bf16, Storage::Bf16) => 0,
+        _ => chunks.iter().map(|c| c.taps * c.units * LANES).max().unwrap_or(0),
+    }
+}
+
+/// Bytes that a product takes while it runs, beside staged inputs: the workers' scratch, and a row of zeros.
+/// `units` are those of a row of each input.
+pub(crate) fn workspace(
+    rows: usize,
+    tile: usize,
+    units: &[usize],
+    taps: usize,
+    (compute, storage): (DType, Storage),
+    workers: usize,
+) -> [usize; 2] {
+    let widen = widened(&chunks(units.iter().copied(), taps), compute, storage);
+    let room = Room::new(block_rows(tile, rows), taps, units.len(), widen);
+    let width = units.iter().max().copied().unwrap_or(0);
+    [Scratch::bytes(workers, room.total), (width + LANES) * 4]
+}
+
 /// Runs a product.
 pub(crate) fn product<F>(kernels: &Kernels, p: Product<'_, F>) -> Result<()>
 where
@@ -117,17 +148,14 @@ where
     }
     let (threads, path) = (kernels.threads(), kernels.path());
     let tile = tile_rows(path);
-    let block = (BLOCK_ROWS / tile * tile).min(p.rows.next_multiple_of(tile));
+    let block = block_rows(tile, p.rows);
     let blocks = p.rows.div_ceil(block);
     let panels = p.w.panels();
     let groups = (TASKS_PER_THREAD * threads.count()).div_ceil(blocks).clamp(1, panels);
     let group = panels.div_ceil(groups);
     let groups = panels.div_ceil(group);
-    let chunks = chunks(p.inputs, p.w.taps);
-    let widen = match (p.compute, p.w.storage) {
-        (DType::F32, Storage::F32) | (DType::Bf16, Storage::Bf16) => 0,
-        _ => chunks.iter().map(|c| c.taps * c.units * LANES).max().unwrap_or(0),
-    };
+    let chunks = chunks(p.inputs.iter().map(|x| x.units), p.w.taps);
+    let widen = widened(&chunks, p.compute, p.w.storage);
     let room = Room::new(block, p.w.taps, p.inputs.len(), widen);
     let scratch = Scratch::new(kernels, room.total)?;
     let width = p.inputs.iter().map(|x| x.units).max().unwrap_or(0);

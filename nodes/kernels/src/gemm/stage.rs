@@ -43,22 +43,42 @@ pub(crate) fn stage(
     rows: usize,
     inputs: &[(View<'_>, usize, Layout)],
 ) -> Result<Vec<Operand>> {
-    let odd = |c: usize| compute == DType::Bf16 && !c.is_multiple_of(2);
-    let straddle = inputs.len() > 1 && inputs.iter().rev().skip(1).any(|i| odd(i.1));
-    if straddle {
+    let sizes: Vec<_> = inputs.iter().map(|i| (i.1, i.0.dtype())).collect();
+    let plan = staging(compute, &sizes);
+    if plan.len() < inputs.len() {
         return Ok(vec![copy(kernels, compute, rows, inputs)?]);
     }
     inputs
         .iter()
-        .map(|&(x, channels, layout)| {
-            if x.dtype() == compute && !odd(channels) {
-                let units = channels * compute.size() / 4;
-                Ok(Operand { ptr: x.as_ptr(), size: compute.size(), layout, units, _copy: None })
-            } else {
+        .zip(plan)
+        .map(|(&(x, channels, layout), Staged { units, copied })| {
+            if copied {
                 copy(kernels, compute, rows, &[(x, channels, layout)])
+            } else {
+                Ok(Operand { ptr: x.as_ptr(), size: compute.size(), layout, units, _copy: None })
             }
         })
         .collect()
+}
+
+/// What becomes of an input.
+pub(crate) struct Staged {
+    /// 32-bit units of a row.
+    pub(crate) units: usize,
+    /// Whether it is copied.
+    pub(crate) copied: bool,
+}
+
+/// What becomes of inputs of some channels and types; one thing alone where they are copied side by side.
+pub(crate) fn staging(compute: DType, inputs: &[(usize, DType)]) -> Vec<Staged> {
+    let odd = |c: usize| compute == DType::Bf16 && !c.is_multiple_of(2);
+    let units = |c: usize| if compute == DType::Bf16 { c.div_ceil(2) } else { c };
+    let straddle = inputs.len() > 1 && inputs.iter().rev().skip(1).any(|i| odd(i.0));
+    if straddle {
+        return vec![Staged { units: units(inputs.iter().map(|i| i.0).sum()), copied: true }];
+    }
+    let one = |&(c, dtype): &(usize, DType)| Staged { units: units(c), copied: dtype != compute || odd(c) };
+    inputs.iter().map(one).collect()
 }
 
 fn copy(

@@ -111,6 +111,11 @@ impl Kernels {
     }
 }
 
+/// Bytes that a normalisation takes while it runs: sums of its blocks, and an affine map a channel.
+pub(crate) fn workspace(batch: usize, pixels: usize, channels: usize) -> [usize; 2] {
+    [batch * pixels.div_ceil(BLOCK) * 3 * channels * 4, batch * 2 * channels * 4]
+}
+
 /// First row and number of rows of task `t`.
 fn block_rows(t: usize, blocks: usize, pixels: usize) -> (usize, usize) {
     let start = t % blocks * BLOCK;

@@ -5,5 +5,6 @@ mod heads;
 mod layer;
 
 pub use group::GroupNorm;
+pub(crate) use group::workspace as group_workspace;
 pub use heads::{HeadNormRope, Pairs, Rope};
 pub use layer::{LayerNorm, Modulation, RmsNorm};

@@ -93,6 +93,12 @@ impl PackedLinear {
         self.packed.precision
     }
 
+    /// How weights in blocks of these types, one a source, will be stored.
+    pub fn storage_of(kinds: &[super::Quant], precision: Precision) -> Storage {
+        let sources: Vec<_> = kinds.iter().map(|kind| Source::Quant(*kind, &[])).collect();
+        common(&sources, precision)
+    }
+
     /// The bytes [`PackedLinear::new`] will hold, before there are weights to read.
     pub fn bytes_for(
         rows: usize,

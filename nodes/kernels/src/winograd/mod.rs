@@ -39,11 +39,11 @@ pub(crate) struct Tiles<'a> {
 }
 
 /// Whether Winograd's form beats the direct one, which would compute in `direct`.
-pub(crate) fn wins(w: &Packed, pixels: usize, direct: DType) -> bool {
+pub(crate) fn wins(taps: usize, k: usize, outputs: usize, pixels: usize, direct: DType) -> bool {
     // Fewer channels and the transforms, which wait for memory, cost more than the products: soonest against bf16's
     // quick ones. Fewer pixels and the transforms of the weights do.
     let least = if direct == DType::Bf16 { 192 } else { 32 };
-    w.taps == 9 && w.k >= least && w.outputs() >= 32 && pixels >= 512
+    taps == 9 && k >= least && outputs >= 32 && pixels >= 512
 }
 
 /// Sizes that do not change over a call.
@@ -68,6 +68,44 @@ impl Sizes {
     }
 }
 
+/// How a convolution's tiles are cut into tasks.
+struct Blocks {
+    /// From a tile to the next in the transformed input.
+    tile: usize,
+    /// Tiles whose transformed input is held at a time.
+    block: usize,
+    /// Tasks of a panel, and the tiles of one.
+    parts: usize,
+    part: usize,
+    /// Channels of a panel that are transformed at a time.
+    depth: usize,
+    /// From a point to the next, in transformed weights and in products.
+    weight_stride: usize,
+    product_stride: usize,
+}
+
+impl Blocks {
+    fn new(k: usize, panels: usize, all: usize, workers: usize, rows: usize) -> Self {
+        let tile = k.next_multiple_of(SKEW) + SKEW;
+        let most = (BLOCK_BYTES / (POINTS * tile * 4)).max(4 * rows) / rows * rows;
+        // Equal blocks: a short last one would leave its weights' transforms to few tiles.
+        let block = all.div_ceil(all.div_ceil(most)).next_multiple_of(rows);
+        // A few tasks for each thread: panels, or parts of the tiles against a panel where panels are few.
+        let parts = (3 * workers).div_ceil(panels).min(block.div_ceil(4 * rows)).max(1);
+        let part = block.div_ceil(parts).next_multiple_of(rows);
+        let depth = k.div_ceil(k.div_ceil(DEPTH)).next_multiple_of(2);
+        let (weight_stride, product_stride) = (depth * LANES + 2 * SKEW, part * LANES + SKEW);
+        Self { tile, block, parts, part, depth, weight_stride, product_stride }
+    }
+}
+
+/// Bytes that a convolution of `tiles` tiles takes while it runs: transformed input, and the workers' scratch.
+pub(crate) fn workspace(k: usize, panels: usize, tiles: usize, workers: usize, rows: usize) -> [usize; 2] {
+    let b = Blocks::new(k, panels, tiles, workers, rows);
+    let each = POINTS * (b.weight_stride + b.product_stride) * 4;
+    [POINTS * (b.block * b.tile + SKEW) * 4, Scratch::bytes(workers, each)]
+}
+
 /// Runs a convolution.
 pub(crate) fn convolve(kernels: &Kernels, t: &Tiles<'_>) -> Result<()> {
     let (path, threads) = (kernels.path(), kernels.threads());
@@ -76,19 +114,11 @@ pub(crate) fn convolve(kernels: &Kernels, t: &Tiles<'_>) -> Result<()> {
     let (down, across) = (height.div_ceil(4), width.div_ceil(4));
     let rows = tile_rows(path);
     let all = t.batch * down * across;
-    let tile = t.w.k.next_multiple_of(SKEW) + SKEW;
-    let most = (BLOCK_BYTES / (POINTS * tile * 4)).max(4 * rows) / rows * rows;
-    // Equal blocks: a short last one would leave its weights' transforms to few tiles.
-    let block = all.div_ceil(all.div_ceil(most)).next_multiple_of(rows);
+    let Blocks { tile, block, parts, part, depth, weight_stride, product_stride } =
+        Blocks::new(t.w.k, t.w.panels(), all, threads.count(), rows);
     let sizes = Sizes { height, width, down, across, tile, point: block * tile + SKEW };
     let transformed = kernels.pool().f32(POINTS * sizes.point)?;
     let panels = t.w.panels();
-    // A few tasks for each thread: panels, or parts of the tiles against a panel where panels are few.
-    let parts = (3 * threads.count()).div_ceil(panels).min(block.div_ceil(4 * rows)).max(1);
-    let part = block.div_ceil(parts).next_multiple_of(rows);
-    let depth = t.w.k.div_ceil(t.w.k.div_ceil(DEPTH)).next_multiple_of(2);
-    let weight_stride = depth * LANES + 2 * SKEW;
-    let product_stride = part * LANES + SKEW;
     let scratch = Scratch::new(kernels, POINTS * (weight_stride + product_stride) * 4)?;
 
     for first in (0..all).step_by(block) {

@@ -194,6 +194,14 @@ impl<S: Source> Source for Patched<S> {
         })
     }
 
+    fn blocks(&self, name: &str) -> Option<ebb_kernels::Quant> {
+        if self.changes(name).next().is_some() { None } else { self.base.blocks(name) }
+    }
+
+    fn read_blocks(&self, name: &str) -> Result<Vec<u8>> {
+        self.base.read_blocks(name)
+    }
+
     fn revision(&self, name: &str) -> u64 {
         self.changes(name).fold(self.base.revision(name), |r, (_, strength, fingerprint)| {
             // Order matters to rounding, and to what changes after a decomposition.

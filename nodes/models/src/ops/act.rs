@@ -56,8 +56,8 @@ pub struct Act {
 pub(crate) enum Data {
     Cpu(ebb_kernels::Buf),
     Candle(candle::Values),
-    /// Read by nobody: its bytes count until it is dropped.
-    Meta(#[allow(dead_code)] meta::Block),
+    /// Its bytes count until it is dropped.
+    Meta(meta::Block),
 }
 
 impl Act {

@@ -23,6 +23,7 @@ pub(crate) struct Weight {
 
 pub(super) struct Candle {
     device: Device,
+    precision: Precision,
     operand: DType,
 }
 
@@ -33,7 +34,15 @@ impl Candle {
             Precision::Bf16 if !device.is_cpu() => DType::BF16,
             _ => DType::F32,
         };
-        Self { device, operand }
+        Self { device, precision, operand }
+    }
+
+    pub(super) fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    pub(super) fn in_precision(&self, precision: Precision) -> Self {
+        Self::new(self.device.clone(), precision)
     }
 
     fn weight(&self, parts: Parts, bias: Option<Vec<f32>>, shape: &[usize]) -> Result<(Weight, usize)> {

@@ -6,8 +6,8 @@ use ebb_kernels::{
 };
 
 use super::{
-    Act, Activation, Attention, Cols, Conv, ConvShape, Data, Dims, Epilogue, GroupNorm, HeadNorm, LayerNorm,
-    Linear, Norm, Out, Parts, Precision, rows,
+    Act, Activation, Attention, Blocks, Cols, Conv, ConvShape, Data, Dims, Epilogue, GroupNorm, HeadNorm,
+    LayerNorm, Linear, Norm, Out, Parts, Precision, rows,
     weights::{ConvData, LinearData},
 };
 use crate::{Error, Result, source::Values};
@@ -60,6 +60,13 @@ impl Cpu {
         &self.kernels
     }
 
+    pub(super) fn precision(&self) -> Precision {
+        match self.precision {
+            kernels::Precision::F32 => Precision::F32,
+            kernels::Precision::Bf16 => Precision::Bf16,
+        }
+    }
+
     fn new_act(&self, dims: Dims, out: Out) -> Result<Act> {
         let dtype = if out == Out::Operand { self.precision.dtype() } else { DType::F32 };
         Ok(Act { dims, data: Data::Cpu(self.kernels.pool().get(dtype, dims.len())?) })
@@ -72,14 +79,19 @@ impl Cpu {
         [output, input]: [usize; 2],
         glu: Option<Activation>,
     ) -> Result<Linear> {
-        let sources: Vec<_> = parts.values.iter().map(source).collect();
+        let sources: Vec<_> = match &parts.blocks {
+            Some(Blocks { kinds, bytes }) => {
+                kinds.iter().zip(bytes).map(|(kind, bytes)| Source::Quant(*kind, bytes)).collect()
+            }
+            None => parts.values.iter().map(source).collect(),
+        };
         let spec = LinearSpec {
             in_features: input,
             bias: bias.as_deref(),
             glu: glu.and_then(Activation::of_kernels),
             precision: self.precision,
         };
-        let packed = PackedLinear::new(&sources, spec)?;
+        let packed = self.kernels.threads().run(|| PackedLinear::new(&sources, spec))?;
         Ok(Linear { input, output, glu, bytes: packed.bytes(), data: LinearData::Cpu(packed) })
     }
 
@@ -93,7 +105,7 @@ impl Cpu {
             precision: self.precision,
         };
         let values = weight.values.first().ok_or_else(foreign)?;
-        let packed = PackedConv::new(source(values), spec)?;
+        let packed = self.kernels.threads().run(|| PackedConv::new(source(values), spec))?;
         Ok(Conv { input, output, kernel: [kh, kw], bytes: packed.bytes(), data: ConvData::Cpu(packed) })
     }
 
@@ -162,7 +174,8 @@ impl Cpu {
         };
         product(epilogue, buf_mut(&mut out)?)?;
         if activation.is_none() {
-            rows::apply(buf_mut(&mut out)?, e.activation);
+            let out = buf_mut(&mut out)?;
+            self.kernels.threads().run(|| rows::apply(out, e.activation));
         }
         Ok(out)
     }
@@ -320,14 +333,16 @@ impl Cpu {
         let known = f.of_kernels();
         self.kernels.activate(view(x)?, known.unwrap_or_default(), buf_mut(&mut y)?.view_mut())?;
         if known.is_none() {
-            rows::apply(buf_mut(&mut y)?, f);
+            let y = buf_mut(&mut y)?;
+            self.kernels.threads().run(|| rows::apply(y, f));
         }
         Ok(y)
     }
 
     pub(super) fn prelu(&self, x: &Act, slope: &Norm) -> Result<Act> {
         let mut y = self.activate(x, Activation::None, Out::Stream)?;
-        rows::prelu(buf_mut(&mut y)?.as_f32_mut(), &slope.weight);
+        let values = buf_mut(&mut y)?.as_f32_mut();
+        self.kernels.threads().run(|| rows::prelu(values, &slope.weight));
         Ok(y)
     }
 
@@ -343,7 +358,8 @@ impl Cpu {
         let mut column = 0;
         for part in x {
             let to = rows::Place { row: y.dims.c, column, first: 0, per_sample: d.positions() };
-            rows::copy(part.cols(), 0, d.positions(), buf_mut(&mut y)?, to)?;
+            let out = buf_mut(&mut y)?;
+            self.kernels.threads().run(|| rows::copy(part.cols(), 0, d.positions(), out, to))?;
             column += part.dims.c;
         }
         Ok(y)
@@ -356,7 +372,8 @@ impl Cpu {
         let mut first = 0;
         for part in x {
             let to = rows::Place { row: d.c, column: 0, first, per_sample: tokens };
-            rows::copy(part.cols(), 0, part.dims.positions(), buf_mut(&mut y)?, to)?;
+            let (out, len) = (buf_mut(&mut y)?, part.dims.positions());
+            self.kernels.threads().run(|| rows::copy(part.cols(), 0, len, out, to))?;
             first += part.dims.positions();
         }
         Ok(y)
@@ -366,7 +383,8 @@ impl Cpu {
         let out = if buf(x.act)?.dtype() == DType::F32 { Out::Stream } else { Out::Operand };
         let mut y = self.new_act(Dims::tokens(x.act.dims.n, len, x.len), out)?;
         let to = rows::Place { row: x.len, column: 0, first: 0, per_sample: len };
-        rows::copy(x, start, len, buf_mut(&mut y)?, to)?;
+        let out = buf_mut(&mut y)?;
+        self.kernels.threads().run(|| rows::copy(x, start, len, out, to))?;
         Ok(y)
     }
 
@@ -388,7 +406,8 @@ impl Cpu {
     pub(super) fn pixel_shuffle(&self, x: &Act, f: usize) -> Result<Act> {
         let Dims { n, h, w, c } = x.dims;
         let mut y = self.new_act(Dims { n, h: h * f, w: w * f, c: c / (f * f) }, Out::Stream)?;
-        rows::shuffle(stream(x)?, x.dims, f, buf_mut(&mut y)?.as_f32_mut());
+        let (values, out) = (stream(x)?, buf_mut(&mut y)?.as_f32_mut());
+        self.kernels.threads().run(|| rows::shuffle(values, x.dims, f, out));
         Ok(y)
     }
 }

@@ -2,70 +2,74 @@
 //!
 //! A model's own code runs on it, so that an estimate can't drift away from what the model really does.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
     Act, Activation, Attention, Cols, Conv, ConvShape, Data, Dims, Epilogue, GroupNorm, HeadNorm, LayerNorm,
     Linear, Norm, Out, Parts, Precision,
     weights::{ConvData, LinearData},
 };
-use ebb_kernels::{PackedConv, PackedLinear, Storage};
+use ebb_kernels::{DType, PackedConv, PackedLinear, Planned, PoolPlan, ProductSize, Storage, Workspace};
 
 use crate::{Result, source::Stored};
 
-/// Bytes alive now, and the most that were.
-#[derive(Default)]
-struct Counter {
-    live: AtomicUsize,
-    peak: AtomicUsize,
-}
-
 /// Bytes that count until they are dropped.
 pub(crate) struct Block {
-    bytes: usize,
-    counter: Arc<Counter>,
+    place: Planned,
+    dtype: DType,
+    pool: Arc<Mutex<PoolPlan>>,
+}
+
+fn lock(pool: &Mutex<PoolPlan>) -> MutexGuard<'_, PoolPlan> {
+    pool.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Block {
     fn drop(&mut self) {
-        self.counter.live.fetch_sub(self.bytes, Ordering::Relaxed);
+        lock(&self.pool).give(&self.place);
     }
 }
 
 pub(super) struct Meta {
     precision: Precision,
-    counter: Arc<Counter>,
+    /// What operators take while they run.
+    workspace: Workspace,
+    pool: Arc<Mutex<PoolPlan>>,
 }
 
 impl Meta {
-    pub(super) fn new(precision: Precision) -> Self {
-        Self { precision, counter: Arc::default() }
+    pub(super) fn new(precision: Precision, workspace: Workspace) -> Self {
+        Self { precision, workspace, pool: Arc::default() }
+    }
+
+    /// Another of the same kind, with nothing counted yet.
+    pub(super) fn another(&self) -> Self {
+        self.in_precision(self.precision)
+    }
+
+    pub(super) fn in_precision(&self, precision: Precision) -> Self {
+        Self::new(precision, self.workspace)
     }
 
     pub(super) fn peak(&self) -> usize {
-        self.counter.peak.load(Ordering::Relaxed)
+        lock(&self.pool).peak()
     }
 
     pub(super) fn reset_peak(&self) {
-        self.counter.peak.store(self.counter.live.load(Ordering::Relaxed), Ordering::Relaxed);
-    }
-
-    /// Counts `bytes` until the block is dropped.
-    fn block(&self, bytes: usize) -> Block {
-        let live = self.counter.live.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        self.counter.peak.fetch_max(live, Ordering::Relaxed);
-        Block { bytes, counter: self.counter.clone() }
+        lock(&self.pool).reset_peak();
     }
 
     fn act(&self, dims: Dims, out: Out) -> Act {
-        let size = match (out, self.precision) {
-            (Out::Operand, Precision::Bf16) => 2,
-            _ => 4,
-        };
-        Act { dims, data: Data::Meta(self.block(dims.len() * size)) }
+        let dtype = if out == Out::Operand { self.precision.of_kernels().dtype() } else { DType::F32 };
+        let place = lock(&self.pool).take(dims.len() * dtype.size());
+        Act { dims, data: Data::Meta(Block { place, dtype, pool: self.pool.clone() }) }
+    }
+
+    /// Counts what an operator takes while it runs, beside its result.
+    fn runs_with(&self, bytes: &[usize]) {
+        let mut pool = lock(&self.pool);
+        let taken: Vec<_> = bytes.iter().filter(|b| **b > 0).map(|b| pool.take(*b)).collect();
+        taken.iter().for_each(|place| pool.give(place));
     }
 
     /// What the kernels would store: never wider than the file.
@@ -84,15 +88,20 @@ impl Meta {
         [output, input]: [usize; 2],
         glu: Option<Activation>,
     ) -> Result<Linear> {
-        let bytes =
-            PackedLinear::bytes_for(output, input, glu.is_some(), bias.is_some(), self.storage(&parts))?;
-        Ok(Linear { input, output, glu, bytes, data: LinearData::Meta })
+        let precision = self.precision.of_kernels();
+        let storage = match &parts.blocks {
+            Some(blocks) => PackedLinear::storage_of(&blocks.kinds, precision),
+            None => self.storage(&parts),
+        };
+        let bytes = PackedLinear::bytes_for(output, input, glu.is_some(), bias.is_some(), storage)?;
+        Ok(Linear { input, output, glu, bytes, data: LinearData::Meta(storage) })
     }
 
     pub(super) fn pack_conv(&self, weight: Parts, bias: Option<Vec<f32>>, shape: [usize; 4]) -> Result<Conv> {
         let [output, input, kh, kw] = shape;
-        let bytes = PackedConv::bytes_for(output, input, [kh, kw], bias.is_some(), self.storage(&weight))?;
-        Ok(Conv { input, output, kernel: [kh, kw], bytes, data: ConvData::Meta })
+        let storage = self.storage(&weight);
+        let bytes = PackedConv::bytes_for(output, input, [kh, kw], bias.is_some(), storage)?;
+        Ok(Conv { input, output, kernel: [kh, kw], bytes, data: ConvData::Meta(storage) })
     }
 
     pub(super) fn upload(&self, dims: Dims, _values: &[f32]) -> Result<Act> {
@@ -104,21 +113,54 @@ impl Meta {
     }
 
     pub(super) fn linear(&self, linear: &Linear, x: &Act, e: Epilogue<'_>) -> Result<Act> {
-        Ok(self.act(x.dims.with_c(linear.result()), e.out))
+        let y = self.act(x.dims.with_c(linear.result()), e.out);
+        let LinearData::Meta(storage) = linear.data else { return Ok(y) };
+        self.runs_with(&self.workspace.product(ProductSize {
+            rows: x.dims.rows(),
+            input_rows: x.dims.rows(),
+            inputs: &[(linear.input, dtype(x))],
+            outputs: linear.output,
+            taps: 1,
+            storage,
+            precision: self.precision.of_kernels(),
+            tiles: None,
+        }));
+        Ok(y)
     }
 
     pub(super) fn conv(&self, conv: &Conv, x: &[&Act], shape: ConvShape, e: Epilogue<'_>) -> Result<Act> {
         let d = x[0].dims;
         let (h, w) = shape.output(d.h, d.w, conv.kernel);
-        Ok(self.act(Dims { n: d.n, h, w, c: conv.output }, e.out))
+        let y = self.act(Dims { n: d.n, h, w, c: conv.output }, e.out);
+        let ConvData::Meta(storage) = conv.data else { return Ok(y) };
+        let inputs: Vec<_> = x.iter().map(|x| (x.dims.c, dtype(x))).collect();
+        let plain = conv.kernel == [3, 3] && shape.stride == 1 && shape.pad == [1; 4];
+        self.runs_with(&self.workspace.product(ProductSize {
+            rows: y.dims.rows(),
+            input_rows: d.rows(),
+            inputs: &inputs,
+            outputs: conv.output,
+            taps: conv.kernel[0] * conv.kernel[1],
+            storage,
+            precision: self.precision.of_kernels(),
+            tiles: plain.then(|| d.n * h.div_ceil(4) * w.div_ceil(4)),
+        }));
+        Ok(y)
     }
 
     pub(super) fn attention(&self, a: Attention<'_>) -> Result<Act> {
-        Ok(self.act(a.q.act.dims.with_c(a.v.len), Out::Operand))
+        let (q, k) = (a.q.act.dims, a.k.act.dims);
+        let y = self.act(q.with_c(a.v.len), Out::Operand);
+        let head = a.q.len / a.heads;
+        self.runs_with(&self.workspace.attention(q.n, k.positions(), a.heads, head, dtype(a.k.act)));
+        Ok(y)
     }
 
     pub(super) fn group_norm(&self, x: &[&Act], _norm: &Norm, how: GroupNorm) -> Result<Act> {
-        Ok(self.act(x[0].dims.with_c(x.iter().map(|x| x.dims.c).sum()), how.out))
+        let d = x[0].dims;
+        let y = self.act(d.with_c(x.iter().map(|x| x.dims.c).sum()), how.out);
+        self.runs_with(&self.workspace.group_norm(d.n, d.positions(), y.dims.c));
+        Ok(y)
     }
 
     pub(super) fn layer_norm(&self, x: &Act, how: LayerNorm<'_>) -> Result<Act> {
@@ -165,5 +207,13 @@ impl Meta {
     pub(super) fn pixel_shuffle(&self, x: &Act, factor: usize) -> Result<Act> {
         let Dims { n, h, w, c } = x.dims;
         Ok(self.act(Dims { n, h: h * factor, w: w * factor, c: c / (factor * factor) }, Out::Stream))
+    }
+}
+
+/// The element type of an activation.
+fn dtype(x: &Act) -> DType {
+    match &x.data {
+        Data::Meta(block) => block.dtype,
+        _ => DType::F32,
     }
 }

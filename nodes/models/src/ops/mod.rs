@@ -19,14 +19,14 @@ mod weights;
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
-use ebb_kernels::Kernels;
+use ebb_kernels::{Kernels, Workspace};
 
 pub(crate) use act::Data;
 pub use act::{Act, Cols, Dims};
 pub use args::{Activation, Attention, ConvShape, Epilogue, GroupNorm, HeadNorm, LayerNorm, Mask, Out, Rope};
 pub use weights::{Conv, Linear, Norm, Table};
 
-pub(crate) use weights::{ConvData, LinearData, Parts};
+pub(crate) use weights::{Blocks, ConvData, LinearData, Parts};
 
 use crate::Result;
 
@@ -66,21 +66,55 @@ impl Ops {
         Self(Arc::new(Backend::Cpu(cpu::Cpu::new(kernels, precision))))
     }
 
+    /// The same workers and memory, with products in another precision.
+    #[must_use]
+    pub fn in_precision(&self, precision: Precision) -> Self {
+        Self(Arc::new(match &*self.0 {
+            Backend::Cpu(cpu) => Backend::Cpu(cpu::Cpu::new(cpu.kernels().clone(), precision)),
+            Backend::Candle(candle) => Backend::Candle(candle.in_precision(precision)),
+            Backend::Meta(meta) => Backend::Meta(meta.in_precision(precision)),
+        }))
+    }
+
     /// candle's operators on `device`.
     pub fn candle(device: Device, precision: Precision) -> Self {
         Self(Arc::new(Backend::Candle(candle::Candle::new(device, precision))))
     }
 
-    /// No values at all: weights and activations are counted, not computed.
+    /// No values at all: weights and activations are counted as the kernels would hold them, with one worker a
+    /// processor on this machine's best path. [`Ops::counting`] counts as an existing backend would.
     pub fn meta(precision: Precision) -> Self {
-        Self(Arc::new(Backend::Meta(meta::Meta::new(precision))))
+        let workers = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+        Self(Arc::new(Backend::Meta(meta::Meta::new(
+            precision,
+            Workspace::new(workers, ebb_kernels::Path::best()),
+        ))))
     }
 
-    /// The largest number of activation bytes that were alive at one time since the last [`Ops::reset_peak`].
+    /// A backend that counts what this one would take.
+    pub fn counting(&self) -> Self {
+        let meta = match &*self.0 {
+            Backend::Cpu(cpu) => meta::Meta::new(cpu.precision(), cpu.kernels().workspace()),
+            Backend::Candle(candle) => return Self::meta(candle.precision()),
+            Backend::Meta(meta) => meta.another(),
+        };
+        Self(Arc::new(Backend::Meta(meta)))
+    }
+
+    /// Gives activation memory that nobody uses back to the system.
+    pub fn trim(&self) -> usize {
+        match &*self.0 {
+            Backend::Cpu(cpu) => cpu.kernels().pool().trim(),
+            Backend::Candle(_) | Backend::Meta(_) => 0,
+        }
+    }
+
+    /// The most bytes that activations and scratch reached over since the last [`Ops::reset_peak`], gaps between
+    /// them included: what the process held for them.
     /// `None` where the backend does not count them.
     pub fn peak_bytes(&self) -> Option<usize> {
         match &*self.0 {
-            Backend::Cpu(cpu) => Some(cpu.kernels().pool().stats().peak),
+            Backend::Cpu(cpu) => Some(cpu.kernels().pool().stats().peak_held),
             Backend::Candle(_) => None,
             Backend::Meta(meta) => Some(meta.peak()),
         }
@@ -92,14 +126,6 @@ impl Ops {
             Backend::Cpu(cpu) => cpu.kernels().pool().reset_peak(),
             Backend::Candle(_) => {}
             Backend::Meta(meta) => meta.reset_peak(),
-        }
-    }
-
-    /// Gives activation memory that nobody uses back to the system.
-    pub fn trim(&self) -> usize {
-        match &*self.0 {
-            Backend::Cpu(cpu) => cpu.kernels().pool().trim(),
-            Backend::Candle(_) | Backend::Meta(_) => 0,
         }
     }
 
@@ -125,6 +151,11 @@ impl Ops {
     /// Whether weight values are looked at at all; without it a loader need not read them.
     pub(crate) fn wants_values(&self) -> bool {
         !matches!(&*self.0, Backend::Meta(_))
+    }
+
+    /// Whether matrices may stay in the blocks that a file stores them in.
+    pub(crate) fn keeps_blocks(&self) -> bool {
+        !matches!(&*self.0, Backend::Candle(_))
     }
 
     // ---- in and out ----------------------------------------------------------------------------------------

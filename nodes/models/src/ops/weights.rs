@@ -1,5 +1,7 @@
 //! Prepared weights: what a backend made of a file's tensors.
 
+use ebb_kernels::Quant;
+
 use super::{Activation, candle};
 use crate::source::{Stored, Values};
 use crate::stream::Streamed;
@@ -21,7 +23,8 @@ pub(crate) enum LinearData {
     Candle(candle::Weight),
     /// Read and prepared for each use.
     Streamed(Streamed),
-    Meta,
+    /// How it would be stored.
+    Meta(ebb_kernels::Storage),
 }
 
 impl Linear {
@@ -53,7 +56,8 @@ pub(crate) enum ConvData {
     Candle(candle::Weight),
     /// Read and prepared for each use.
     Streamed(Streamed),
-    Meta,
+    /// How it would be stored.
+    Meta(ebb_kernels::Storage),
 }
 
 impl Conv {
@@ -115,8 +119,17 @@ impl Table {
 pub(crate) struct Parts {
     /// The type the first tensor is stored in, which decides the type of the whole.
     pub(crate) stored: Stored,
-    /// The tensors' values; none where the backend only counts.
+    /// The tensors' values; none where the backend only counts, or where blocks are.
     pub(crate) values: Vec<Values>,
+    /// The tensors' blocks, in place of values; none of them where the backend only counts.
+    pub(crate) blocks: Option<Blocks>,
+}
+
+/// Tensors in blocks of small integers, as a file stores them.
+pub(crate) struct Blocks {
+    /// The type of each tensor's blocks.
+    pub(crate) kinds: Vec<Quant>,
+    pub(crate) bytes: Vec<Vec<u8>>,
 }
 
 impl Parts {

@@ -59,6 +59,14 @@ pub(crate) enum Layer {
 }
 
 impl Stage {
+    /// See [`Transformer::prepare`].
+    pub(crate) fn prepare(&self, ops: &Ops, prompt: &mut Prompt) -> Result<()> {
+        self.layers.iter().try_for_each(|layer| match layer {
+            Layer::Transformer(t) => t.prepare(ops, prompt),
+            _ => Ok(()),
+        })
+    }
+
     /// `x` is the stream, and the skip connection where there is one; `to` is the size to double to.
     pub(crate) fn forward(
         &self,
@@ -196,8 +204,10 @@ impl Unet {
 impl Denoiser for Unet {
     fn denoise(&self, session: &mut Session, input: Input<'_>) -> Result<Tensor> {
         self.check(&input)?;
-        let embedding = self.embedder.forward(&self.ops, input.timesteps, input.y)?;
         let prompt = session.prompt(&self.ops, input.context, self.layers)?;
+        let mut stages = self.input.iter().chain([&self.middle]).chain(&self.output);
+        stages.try_for_each(|stage| stage.prepare(&self.ops, prompt))?;
+        let embedding = self.embedder.forward(&self.ops, input.timesteps, input.y)?;
         let x = self.ops.from_nchw(input.x)?;
         let y = self.run(x, &embedding, prompt, input.control)?;
         self.ops.to_nchw(&y)

@@ -55,6 +55,12 @@ impl Transformer {
         })
     }
 
+    /// Computes keys and values of a prompt that has none yet: before a step and not in the middle of it, so that the
+    /// first step leaves memory as every later one finds it.
+    pub(crate) fn prepare(&self, ops: &Ops, prompt: &mut Prompt) -> Result<()> {
+        self.blocks.iter().try_for_each(|block| block.keys_values(ops, prompt).map(|_| ()))
+    }
+
     pub(crate) fn forward(&self, ops: &Ops, x: &Act, prompt: &mut Prompt) -> Result<Act> {
         let norm = GroupNorm { groups: GROUPS, eps: 1e-6, silu: false, out: Out::Operand };
         let a = ops.group_norm(&[x], &self.norm, norm)?;
@@ -85,6 +91,14 @@ impl Block {
         })
     }
 
+    /// Keys and values of the prompt, computed once.
+    fn keys_values<'p>(&self, ops: &Ops, prompt: &'p mut Prompt) -> Result<&'p Act> {
+        Ok(match &mut prompt.keys_values[self.layer] {
+            Some(kv) => kv,
+            none => none.insert(ops.linear(&self.kv, &prompt.context, Epilogue::operand())?),
+        })
+    }
+
     fn forward(&self, ops: &Ops, x: Act, prompt: &mut Prompt) -> Result<Act> {
         let norm = |x: &Act, norm: &Norm| {
             ops.layer_norm(x, LayerNorm { norm: Some(norm), eps: 1e-5, modulation: None, out: Out::Operand })
@@ -102,10 +116,7 @@ impl Block {
         let a = norm(&x, &self.norm2)?;
         let q = ops.linear(&self.q, &a, Epilogue::operand())?;
         drop(a);
-        let kv = match &mut prompt.keys_values[self.layer] {
-            Some(kv) => kv,
-            none => none.insert(ops.linear(&self.kv, &prompt.context, Epilogue::operand())?),
-        };
+        let kv = self.keys_values(ops, prompt)?;
         let a = ops.attention(Attention::new(self.heads, q.cols(), kv.chunk(0, 2), kv.chunk(1, 2)))?;
         drop(q);
         let x = ops.linear(&self.out2, &a, Epilogue::residual(&x))?;
