@@ -63,11 +63,6 @@ impl Vae {
         &self.0.spec
     }
 
-    /// What computes it.
-    pub fn compute(&self) -> &Compute {
-        &self.0.compute
-    }
-
     /// Channels of its latents.
     pub fn latent_channels(&self) -> usize {
         self.0.outline.latent_channels()
