@@ -2,9 +2,18 @@
 //!
 //! ```text
 //! cargo run --release -p ebb-models --example step -- FILE [SIZE] [STEPS] [f32|bf16]
+//! cargo run --release -p ebb-models --example step -- FILE [SIZE] check
 //! ```
 //!
-//! Prints seconds to load, seconds of each step of a guided pair, what the pool allocated afresh in it, and peaks.
+//! `check` compares one call of the UNet in both precisions with candle's operators in f32, as plain and with every
+//! eleventh channel after a normalisation thirty times the others, and fails beyond the project's bounds. It holds the
+//! UNet in f32 beside. Otherwise prints seconds to load, seconds of each step of a guided pair, what the pool allocated
+//! afresh in it, and peaks.
+
+#[path = "step/check.rs"]
+mod check;
+#[path = "step/outliers.rs"]
+mod outliers;
 
 use std::time::Instant;
 
@@ -22,6 +31,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     let file = args.next().ok_or("which file?")?;
     let size: usize = args.next().map_or(Ok(256), |s| s.parse())?;
+    let rest: Vec<String> = args.collect();
+    if rest.first().is_some_and(|a| a == "check") {
+        return check::check(&file, size);
+    }
+    let mut args = rest.into_iter();
     let steps: usize = args.next().map_or(Ok(4), |s| s.parse())?;
     let precision = match args.next().as_deref() {
         Some("bf16") => Precision::Bf16,

@@ -111,12 +111,11 @@ impl Zones {
 #[derive(Debug)]
 pub struct PoolPlan {
     arenas: [Arena; 2],
-    peak: usize,
 }
 
 impl Default for PoolPlan {
     fn default() -> Self {
-        Self { arenas: [Arena::new(usize::MAX), Arena::new(usize::MAX)], peak: 0 }
+        Self { arenas: [Arena::new(usize::MAX), Arena::new(usize::MAX)] }
     }
 }
 
@@ -130,7 +129,6 @@ impl PoolPlan {
         let bytes = super::counted(bytes).unwrap_or(isize::MAX as usize / 2);
         let zone = zone_of(bytes);
         let start = self.arenas[zone].take(bytes).unwrap_or(0);
-        self.peak = self.peak.max(self.arenas.iter().map(Arena::end).sum());
         Planned(Slot { zone, region: 0, start, bytes })
     }
 
@@ -141,11 +139,11 @@ impl PoolPlan {
 
     /// The most that the pool would have held since the last reset.
     pub fn peak(&self) -> usize {
-        self.peak
+        self.arenas.iter().map(Arena::high).sum()
     }
 
     /// Makes the peak start again from what is alive now.
     pub fn reset_peak(&mut self) {
-        self.peak = self.arenas.iter().map(Arena::end).sum();
+        self.arenas.iter_mut().for_each(Arena::lower);
     }
 }
