@@ -8,6 +8,7 @@
 
 mod compute;
 mod conditioning;
+mod control;
 mod embeddings;
 mod environment;
 pub mod families;
@@ -16,10 +17,14 @@ mod folders;
 mod image;
 mod latent;
 mod loaders;
+mod lora;
 mod mask;
+mod patches;
 pub mod pixels;
 mod preview_any;
 mod sampling;
+mod upscale;
+mod utility;
 mod vae;
 pub mod values;
 
@@ -36,6 +41,11 @@ pub use folders::Folders;
 pub fn register(registry: &mut Registry, environment: &Environment) -> Result<(), DuplicateClass> {
     let folders = &environment.folders;
     loaders::register(registry, environment)?;
+    lora::register(registry, environment)?;
+    control::register(registry, environment)?;
+    upscale::register(registry, environment)?;
+    patches::register(registry)?;
+    utility::register(registry)?;
     image::register(registry, folders)?;
     mask::register(registry)?;
     conditioning::register(registry)?;

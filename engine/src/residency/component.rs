@@ -14,6 +14,11 @@ use crate::node::NodeError;
 pub trait Component: Any + Send + Sync {
     /// Bytes that they hold now.
     fn bytes(&self) -> u64;
+
+    /// The weights that these are a view on and hold a lease on: they can go when these have gone.
+    fn base(&self) -> Option<&ComponentKey> {
+        None
+    }
 }
 
 /// Which weights: equal keys are the same bytes.
@@ -65,11 +70,13 @@ impl LoadProgress<'_> {
 pub(super) struct Loaded {
     pub(super) component: Arc<dyn Any + Send + Sync>,
     pub(super) bytes: u64,
+    pub(super) base: Option<ComponentKey>,
 }
 
 impl Loaded {
     pub(super) fn new<C: Component>(component: C) -> Self {
-        Self { bytes: component.bytes(), component: Arc::new(component) }
+        let (bytes, base) = (component.bytes(), component.base().cloned());
+        Self { component: Arc::new(component), bytes, base }
     }
 }
 

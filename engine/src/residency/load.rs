@@ -144,7 +144,7 @@ impl Residency {
             context.emit(EventKind::Loading { node, label: spec.label.clone(), done, total });
             Ok(())
         };
-        let Loaded { component, bytes } = load(&LoadProgress { report: &report })?;
+        let Loaded { component, bytes, base } = load(&LoadProgress { report: &report })?;
         drop(transient);
         if held.bytes() != bytes {
             held.correct(bytes);
@@ -153,7 +153,7 @@ impl Residency {
         let (clock, job) = (self.tick(), self.job());
         let mut state = self.lock();
         if let Some(entry) = state.entries.get_mut(&spec.key) {
-            entry.ready = Some(Ready { component: component.clone(), held });
+            entry.ready = Some(Ready { component: component.clone(), held, base });
             (entry.last_used, entry.last_job, entry.seconds) = (clock, job, seconds);
         }
         drop(state);

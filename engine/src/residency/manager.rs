@@ -9,7 +9,7 @@ use super::Item;
 use super::component::{ComponentKey, ComponentSpec};
 use super::ledger::{Held, Ledger};
 use super::outlook::{Outlook, QueuedJob, Upcoming};
-use super::policy::{Candidate, Policy};
+use super::policy::{Candidate, NextUse, Policy};
 use super::room::On;
 use super::shelf::Shelf;
 use super::timeline::{MarkKind, Timeline};
@@ -58,6 +58,8 @@ pub(super) struct Entry {
 pub(super) struct Ready {
     pub(super) component: Arc<dyn Any + Send + Sync>,
     pub(super) held: Held,
+    /// The weights that these hold, as a view on them.
+    pub(super) base: Option<ComponentKey>,
 }
 
 /// Who holds a lease.
@@ -348,9 +350,30 @@ impl Residency {
 
     /// Gives back every component that nobody holds or has pinned. Returns the bytes given back.
     pub fn evict_all(&self) -> u64 {
-        let mut state = self.lock();
-        let idle = state.idle();
-        let gone: Vec<_> = idle.iter().filter_map(|c| state.take_out(&c.item)).collect();
+        let mut freed = 0;
+        // A view holds its base: what goes first frees the next.
+        loop {
+            let state = self.lock();
+            let items: Vec<Item> = state.idle().into_iter().map(|c| c.item).collect();
+            match self.evict_items(state, &items) {
+                0 => return freed,
+                more => freed += more,
+            }
+        }
+    }
+
+    /// Gives back the components that `which` picks by their keys, of those that nobody holds, has pinned, or is
+    /// about to use in a running job. Returns the bytes given back.
+    pub fn evict_unused(&self, which: impl Fn(&ComponentKey) -> bool) -> u64 {
+        let state = self.lock();
+        let unused = state.idle().into_iter().filter(|c| !matches!(c.next_use, NextUse::Step(_)));
+        let picked = |item: &Item| matches!(item, Item::Weights(key) if which(key));
+        let items: Vec<Item> = unused.map(|c| c.item).filter(picked).collect();
+        self.evict_items(state, &items)
+    }
+
+    fn evict_items(&self, mut state: MutexGuard<'_, State>, items: &[Item]) -> u64 {
+        let gone: Vec<_> = items.iter().filter_map(|item| state.take_out(item)).collect();
         drop(state);
         gone.into_iter().map(|entry| self.gone(entry, On::Nobody)).sum()
     }
@@ -379,6 +402,20 @@ impl State {
             })
         })
         .collect()
+    }
+
+    /// Bytes of weights that are held by nothing but views that may go: they may go after these.
+    pub(super) fn held_by_idle(&self) -> u64 {
+        let idle = |entry: &Entry| entry.holders.is_empty() && !entry.pinned;
+        let views =
+            self.entries.values().filter(|entry| idle(entry)).filter_map(|entry| entry.ready.as_ref());
+        let bases: Vec<&ComponentKey> = views.filter_map(|ready| ready.base.as_ref()).collect();
+        let freed = |(key, entry): (&ComponentKey, &Entry)| {
+            let by_idle = bases.iter().filter(|base| **base == key).count();
+            let goes = by_idle > 0 && by_idle == entry.holders.len() && !entry.pinned;
+            entry.ready.as_ref().filter(|_| goes).map_or(0, |ready| ready.held.bytes())
+        };
+        self.entries.iter().map(freed).sum()
     }
 
     /// Takes weights out that nobody holds (any more).

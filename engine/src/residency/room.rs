@@ -78,9 +78,12 @@ impl Residency {
         let candidates = self.candidates();
         let held = self.ledger().total();
         let idle: u64 = candidates.iter().map(|c| c.bytes).sum();
+        let idle = idle.saturating_add(self.lock().held_by_idle());
         if held.saturating_sub(idle).saturating_add(bytes) <= budget {
             let fits = || self.ledger().total().saturating_add(bytes) <= budget;
             self.give_back_until(&candidates, on, fits);
+            // What views held until now may go too.
+            self.give_back_until(&self.candidates(), on, fits);
             if fits() {
                 return Ok(());
             }

@@ -10,7 +10,7 @@ use crate::{
     ops::{Act, Activation, Conv, ConvShape, Epilogue, Linear, Ops, Out},
     params::{Loader, load},
     source::Source,
-    unet::{Embedder, Run, Stage, load_stages},
+    unet::{Embedder, Run, Stage, context_channels, load_stages},
 };
 
 /// A control network ready to run.
@@ -23,6 +23,8 @@ pub struct ControlNet {
     middle: Stage,
     middle_out: Arc<Linear>,
     layers: usize,
+    channels: usize,
+    context_channels: usize,
     params: Params,
 }
 
@@ -39,8 +41,22 @@ impl ControlNet {
             let zeros =
                 (0..input.len()).map(|i| w.linear(&format!("zero_convs.{i}.0"))).collect::<Result<_>>()?;
             let (hint, middle_out) = (load_hint(&w.at("input_hint_block"))?, w.linear("middle_block_out.0")?);
-            let params = Params::default();
-            Ok(Self { ops: ops.clone(), embedder, hint, input, zeros, middle, middle_out, layers, params })
+            let channels = w.shape("input_blocks.0.0.weight")?.get(1).copied().unwrap_or(0);
+            let (context_channels, params) = (context_channels(source)?, Params::default());
+            let ops = ops.clone();
+            Ok(Self {
+                ops,
+                embedder,
+                hint,
+                input,
+                zeros,
+                middle,
+                middle_out,
+                layers,
+                channels,
+                context_channels,
+                params,
+            })
         })?;
         Ok(Self { params, ..net })
     }
@@ -48,6 +64,21 @@ impl ControlNet {
     /// Bytes of its weights.
     pub fn bytes(&self) -> usize {
         self.params.bytes()
+    }
+
+    /// Channels that it expects of the latent.
+    pub fn input_channels(&self) -> usize {
+        self.channels
+    }
+
+    /// Channels of a text token.
+    pub fn context_channels(&self) -> usize {
+        self.context_channels
+    }
+
+    /// Channels of the pooled text and sizes, where it reads any.
+    pub fn y_channels(&self) -> Option<usize> {
+        self.embedder.label.as_ref().map(|label| label[0].input)
     }
 
     /// Reads a hint, `[n, 3, 8h, 8w]` in 0 to 1 for latents of `h × w`.

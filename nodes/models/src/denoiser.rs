@@ -5,7 +5,7 @@ use std::sync::Arc;
 use candle_core::Tensor;
 
 use crate::{
-    Result,
+    Params, Result,
     ops::{Act, Ops},
 };
 
@@ -42,6 +42,46 @@ pub struct Residuals {
     pub middle: Option<Arc<Act>>,
     /// Added to each skip connection, in the order of the *input* blocks that made them.
     pub output: Vec<Option<Arc<Act>>>,
+}
+
+impl Residuals {
+    /// Those of two networks together.
+    pub fn joined(self, ops: &Ops, other: Self) -> Result<Self> {
+        let one = |a: Option<Arc<Act>>, b: Option<Arc<Act>>| match (a, b) {
+            (Some(a), Some(b)) => ops.add(&a, &b, 1.0).map(|sum| Some(Arc::new(sum))),
+            (a, b) => Ok(a.or(b)),
+        };
+        let list = |a: Vec<Option<Arc<Act>>>, b: Vec<Option<Arc<Act>>>| {
+            let length = a.len().max(b.len());
+            let (mut a, mut b) = (a.into_iter(), b.into_iter());
+            (0..length).map(|_| one(a.next().flatten(), b.next().flatten())).collect::<Result<Vec<_>>>()
+        };
+        Ok(Self {
+            input: list(self.input, other.input)?,
+            middle: one(self.middle, other.middle)?,
+            output: list(self.output, other.output)?,
+        })
+    }
+
+    /// Every residual averaged over the positions of its sample.
+    pub fn averaged(self, ops: &Ops) -> Result<Self> {
+        let one = |act: Option<Arc<Act>>| {
+            let Some(act) = act else { return Ok(None) };
+            let dims = act.dims();
+            let mut values = ops.download(&act)?;
+            for sample in values.chunks_exact_mut((dims.positions() * dims.c).max(1)) {
+                let mut means = vec![0f32; dims.c];
+                for row in sample.chunks_exact(dims.c) {
+                    means.iter_mut().zip(row).for_each(|(mean, value)| *mean += value);
+                }
+                means.iter_mut().for_each(|mean| *mean /= dims.positions() as f32);
+                sample.chunks_exact_mut(dims.c).for_each(|row| row.copy_from_slice(&means));
+            }
+            Ok(Some(Arc::new(ops.upload(dims, &values)?)))
+        };
+        let list = |acts: Vec<Option<Arc<Act>>>| acts.into_iter().map(one).collect::<Result<Vec<_>>>();
+        Ok(Self { input: list(self.input)?, middle: one(self.middle)?, output: list(self.output)? })
+    }
 }
 
 /// A denoiser's memory of one sampling run: what it computed from a prompt and need not compute at every step.
@@ -89,8 +129,13 @@ pub trait Denoiser: Send + Sync {
     /// Predicts for a batch; NCHW f32 as `x`, with the model's output channels.
     fn denoise(&self, session: &mut Session, input: Input<'_>) -> Result<Tensor>;
 
-    /// Bytes of its weights.
-    fn bytes(&self) -> usize;
+    /// Its prepared weights, for a patched view to share.
+    fn params(&self) -> &Params;
+
+    /// Bytes of its weights, those included that it shares with the model it was loaded over.
+    fn bytes(&self) -> usize {
+        self.params().bytes()
+    }
 
     /// Channels that it expects of `x`.
     fn input_channels(&self) -> usize;

@@ -48,6 +48,28 @@ fn blur(
     Ok(blurred)
 }
 
+/// A picture's pixels, blurred; `input` is the input that the radius came from.
+pub(super) fn blurred(
+    context: &Context,
+    image: &Image,
+    input: &str,
+    radius: usize,
+    sigma: f64,
+) -> Result<Vec<f32>, NodeError> {
+    let ImageShape { height, width, channels, .. } = image.shape();
+    if radius >= height.min(width) {
+        return Err(NodeError::input(
+            input,
+            format!(
+                "is {radius}, and an image of {width}×{height} can be mirrored only by less than its sides"
+            ),
+        ));
+    }
+    let kernel = kernel(radius, sigma);
+    let rows = blur(context, &image.to_vec()?, width, channels, &kernel)?;
+    blur(context, &rows, height, width * channels, &kernel)
+}
+
 impl Node for ImageBlur {
     fn schema(&self) -> Schema {
         Schema::new("ImageBlur")
@@ -66,18 +88,7 @@ impl Node for ImageBlur {
         if radius == 0 {
             return Ok(Outcome::value(inputs.value("image")?.clone()));
         }
-        let ImageShape { height, width, channels, .. } = image.shape();
-        if radius >= height.min(width) {
-            return Err(NodeError::input(
-                "blur_radius",
-                format!(
-                    "is {radius}, and an image of {width}×{height} can be mirrored only by less than its sides"
-                ),
-            ));
-        }
-        let kernel = kernel(radius, sigma);
-        let rows = blur(context, &image.to_vec()?, width, channels, &kernel)?;
-        let pixels = blur(context, &rows, height, width * channels, &kernel)?;
+        let pixels = blurred(context, &image, "blur_radius", radius, sigma)?;
         Ok(Outcome::payload(Image::from_vec(pixels, image.shape())?))
     }
 

@@ -1,6 +1,8 @@
 //! Nodes for images.
 
+mod arrange;
 mod batch;
+mod blend;
 mod blur;
 mod compose;
 mod load;
@@ -31,5 +33,15 @@ pub(crate) fn register(registry: &mut Registry, folders: &Arc<Folders>) -> Resul
     registry.add(batch::ImageFromBatch)?;
     registry.add(batch::RepeatImageBatch)?;
     registry.add(batch::RebatchImages)?;
+    registry.add(arrange::ImageCrop)?;
+    registry.add(arrange::ImageFlip)?;
+    registry.add(arrange::ImageRotate)?;
+    registry.add(arrange::GetImageSize)?;
+    registry.add(arrange::ImageScaleToMaxDimension)?;
+    registry.add(blend::ImageBlend)?;
+    registry.add(blend::ImageSharpen)?;
+    registry.add(blend::JoinImageWithAlpha)?;
+    registry.add(blend::SplitImageWithAlpha)?;
+    registry.add(blend::ImageColorToMask)?;
     registry.add(pad::ImagePadForOutpaint)
 }

@@ -1,5 +1,6 @@
 //! Nodes for latents.
 
+mod arithmetic;
 mod batch;
 mod combine;
 mod empty;
@@ -17,6 +18,7 @@ use crate::folders::Folders;
 use crate::values::LatentShape;
 
 pub(crate) fn register(registry: &mut Registry, folders: &Arc<Folders>) -> Result<(), DuplicateClass> {
+    arithmetic::register(registry)?;
     registry.add(empty::EmptyLatentImage)?;
     registry.add(scale::LatentUpscale)?;
     registry.add(scale::LatentUpscaleBy)?;

@@ -17,7 +17,12 @@ pub(crate) fn register(registry: &mut Registry, environment: &Environment) -> Re
 }
 
 /// Opens a file of a model folder that an input names.
-fn open(environment: &Environment, kind: &str, input: &str, name: &str) -> Result<Arc<ModelFile>, NodeError> {
+pub(crate) fn open(
+    environment: &Environment,
+    kind: &str,
+    input: &str,
+    name: &str,
+) -> Result<Arc<ModelFile>, NodeError> {
     environment.models.open(kind, name).map_err(|e| {
         let mut error = NodeError::model(e.to_string());
         error.input = Some(input.to_owned());

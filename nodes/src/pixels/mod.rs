@@ -4,6 +4,7 @@
 //! channels first), latents and masks share it.
 
 mod bislerp;
+pub(crate) mod canny;
 mod lanczos;
 pub mod load;
 pub mod png;

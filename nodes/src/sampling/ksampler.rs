@@ -3,13 +3,15 @@
 use ebb_engine::node::{Context, Forecast, Inputs, Node, NodeError, Outcome, Sketches};
 use ebb_engine::schema::{Input, Schema};
 use ebb_sampling::guidance::Guidance;
-use ebb_sampling::{KSampler as Settings, Sampler, Scheduler, noise, samplers};
+use ebb_sampling::{KSampler as Settings, Sampler, Scheduler, samplers};
 
-use super::run::with_model;
-use crate::values::{Conditioning, Latent, LatentShape, Model, OrNode, sampling_error};
+use super::run::{fitting, with_model};
+use super::seed;
+use crate::control::ControlSketch;
+use crate::values::{Conditioning, Latent, LatentShape, Model, Noise, sampling_error};
 
 /// Tokens of one chunk of a prompt: what a forecast assumes.
-const TOKENS: usize = 77;
+pub(super) const TOKENS: usize = 77;
 
 fn sampler_inputs(schema: Schema) -> Schema {
     schema
@@ -20,10 +22,6 @@ fn sampler_inputs(schema: Schema) -> Schema {
         .input(Input::wire("positive", "CONDITIONING"))
         .input(Input::wire("negative", "CONDITIONING"))
         .input(Input::wire("latent_image", "LATENT"))
-}
-
-fn seed(name: &str) -> Input {
-    Input::int(name, 0).range(0, u64::MAX).option("control_after_generate", true)
 }
 
 /// What both nodes read alike.
@@ -49,31 +47,44 @@ fn sample(
         negative: negative.entries.clone(),
         scale: inputs.float("cfg")?,
     };
-    let samples = &latent.samples;
-    let noise = if adds_noise {
-        let index: Option<Vec<usize>> =
-            latent.batch_index.as_ref().map(|index| index.iter().map(|i| *i as usize).collect());
-        noise::prepare_noise(samples, settings.seed, index.as_deref()).map_err(sampling_error)?
-    } else {
-        samples.zeros_like().or_node()?
-    };
+    let samples = fitting(&model, &latent.samples)?;
+    let noise = if adds_noise { Noise::Seeded(settings.seed) } else { Noise::Disabled };
+    let noise = noise.for_latent(&latent, &samples)?;
     let mask = latent.noise_mask.as_ref().map(|mask| mask.tensor());
-    let sampled = with_model(context, &model, samples, tokens, |sampled, observer| {
-        settings.sample(sampled, &guidance, &noise, samples, mask, observer)
+    let sampled = with_model(context, &model, &samples, &guidance, tokens, |sampled, observer| {
+        settings.sample(sampled, &guidance, &noise, &samples, mask, observer)
     })?;
-    Ok(Outcome::payload(latent.with_samples(sampled)))
+    Ok(Outcome::payload(latent.with_samples(sampled.latent)))
 }
 
 fn forecast(inputs: &Sketches) -> Result<Forecast, NodeError> {
-    let (Some(model), Some(latent)) =
-        (inputs.what::<Model>("model"), inputs.what::<LatentShape>("latent_image"))
-    else {
-        return Ok(Forecast::unknown());
-    };
+    let (model, latent) = (inputs.what::<Model>("model"), inputs.what::<LatentShape>("latent_image"));
+    let controls = ["positive", "negative"].map(|side| inputs.what::<ControlSketch>(side));
+    let mut forecast = forecast_with(model.as_deref(), latent.as_deref(), TOKENS)?;
+    for net in controls.iter().flatten().flat_map(|sketch| &sketch.0) {
+        if !forecast.uses.contains(net.spec()) {
+            forecast.uses.push(net.spec().clone());
+            forecast.ways.iter_mut().for_each(|way| way.uses.push(net.spec().clone()));
+        }
+        let scratch = |l: &LatentShape| net.scratch(l.batch.saturating_mul(2), l.height, l.width, TOKENS);
+        forecast.scratch = forecast.scratch.max(latent.as_deref().and_then(scratch).unwrap_or(0));
+    }
+    Ok(forecast)
+}
+
+/// What sampling holds and makes, where model and latent are known.
+pub(super) fn forecast_with(
+    model: Option<&Model>,
+    latent: Option<&LatentShape>,
+    tokens: usize,
+) -> Result<Forecast, NodeError> {
+    let (Some(model), Some(latent)) = (model, latent) else { return Ok(Forecast::unknown()) };
     let scratch =
-        model.scratch(latent.batch.saturating_mul(2), latent.height, latent.width, TOKENS).unwrap_or(0);
-    let ways = model.ways(latent.batch.saturating_mul(2), latent.height, latent.width, TOKENS);
-    Ok(Forecast::output(latent.sketch()?).using(model.spec().clone()).scratch(scratch).or(ways))
+        model.scratch(latent.batch.saturating_mul(2), latent.height, latent.width, tokens).unwrap_or(0);
+    let ways = model.ways(latent.batch.saturating_mul(2), latent.height, latent.width, tokens);
+    let latent = LatentShape { channels: model.family.latent_channels, ..*latent };
+    let uses = model.specs().cloned().collect();
+    Ok(Forecast { uses, ..Forecast::output(latent.sketch()?).scratch(scratch).or(ways) })
 }
 
 /// Samples a latent.

@@ -6,9 +6,10 @@ use std::ops::ControlFlow;
 use candle_core::Tensor;
 use ebb_engine::node::{Context, NodeError, Saving};
 use ebb_models::denoiser::{Input, Session};
-use ebb_sampling::guidance::{Conditioning, InputContext, ModelCall, ModelInput, ModelInputs};
-use ebb_sampling::{Observer, SampledModel, Step};
+use ebb_sampling::guidance::{Conditioning, Guidance, InputContext, ModelCall, ModelInput, ModelInputs};
+use ebb_sampling::{ModelSampling, Observer, SampledModel, Step};
 
+use super::control::Controls;
 use super::preview::Previewer;
 use crate::families::{Family, image_concat};
 use crate::values::{LoadedDenoiser, Model, OrNode, sampling_error};
@@ -16,14 +17,38 @@ use crate::values::{LoadedDenoiser, Model, OrNode, sampling_error};
 /// A loaded denoiser with what it remembers during a run.
 struct Runner<'a> {
     family: &'static Family,
+    sampling: &'a ModelSampling,
     denoiser: &'a LoadedDenoiser,
     session: Session,
+    controls: Controls,
     /// One sample at a time, whatever the batch.
     slices: bool,
 }
 
+impl Runner<'_> {
+    /// One call of the network, with what control networks add to it. They see `latent`: the input without what is
+    /// concatenated to it.
+    fn denoise(
+        &mut self,
+        call: &ModelCall<'_>,
+        latent: &Tensor,
+        input: Input<'_>,
+        sample: Option<usize>,
+    ) -> ebb_sampling::Result<Tensor> {
+        let control = match call.control {
+            Some(control) => {
+                let seen = Input { x: latent, ..input };
+                self.controls.residuals(control, self.sampling, call.sigma, seen, sample)?
+            }
+            None => None,
+        };
+        let input = Input { control: control.as_ref(), ..input };
+        self.denoiser.network().denoise(&mut self.session, input).map_err(failed)
+    }
+}
+
 /// A model crate's failure inside a sampling run.
-fn failed(error: ebb_models::Error) -> ebb_sampling::Error {
+pub(super) fn failed(error: ebb_models::Error) -> ebb_sampling::Error {
     match error {
         ebb_models::Error::Cancelled => ebb_sampling::Error::Cancelled,
         ebb_models::Error::Candle(error) => error.into(),
@@ -56,31 +81,20 @@ impl ebb_sampling::guidance::Model for Runner<'_> {
             Some(ModelInput::Constant(guidance)) => Some(vec![*guidance as f32; batch]),
             _ => None,
         };
-        let input = Input {
-            x: &x,
-            timesteps: &timesteps,
-            context,
-            y: tensor(call.inputs, "y"),
-            guidance: guidance.as_deref(),
-            control: None,
-        };
+        let y = tensor(call.inputs, "y");
+        let guidance = guidance.as_deref();
         if !self.slices || batch == 1 {
-            return network.denoise(&mut self.session, input).map_err(failed);
+            let input = Input { y, guidance, ..Input::new(&x, &timesteps, context) };
+            return self.denoise(call, call.x, input, None);
         }
         let mut predicted = Vec::with_capacity(batch);
         for sample in 0..batch {
             let part = |t: &Tensor| t.narrow(0, sample, 1)?.contiguous();
-            let (x, context) = (part(input.x)?, part(input.context)?);
-            let y = input.y.map(part).transpose()?;
-            let single = Input {
-                x: &x,
-                timesteps: &timesteps[..1],
-                context: &context,
-                y: y.as_ref(),
-                guidance: input.guidance.map(|guidance| &guidance[..1]),
-                control: None,
-            };
-            predicted.push(network.denoise(&mut self.session, single).map_err(failed)?);
+            let (x, latent, context) = (part(&x)?, part(call.x)?, part(context)?);
+            let y = y.map(part).transpose()?;
+            let guidance = guidance.map(|guidance| &guidance[sample..=sample]);
+            let input = Input { y: y.as_ref(), guidance, ..Input::new(&x, &timesteps[..1], &context) };
+            predicted.push(self.denoise(call, &latent, input, Some(sample))?);
         }
         Ok(Tensor::cat(&predicted, 0)?)
     }
@@ -110,10 +124,13 @@ struct Follower<'a> {
     previewer: &'a Previewer,
     /// The first failure that is not a cancellation.
     failure: RefCell<Option<NodeError>>,
+    /// The clean latent as the last step saw it, in the model's scale.
+    denoised: RefCell<Option<Tensor>>,
 }
 
 impl Observer for Follower<'_> {
     fn step(&self, step: &Step<'_>) -> ControlFlow<()> {
+        self.denoised.replace(Some(step.denoised.clone()));
         let (done, total) = ((step.index + 1) as f64, step.total as f64);
         let reported = match self.previewer.draw(step.denoised) {
             Some(preview) => self.context.progress_with_preview(done, total, preview),
@@ -133,39 +150,67 @@ impl Observer for Follower<'_> {
     }
 }
 
-/// Loads a model's weights, keeps room for its activations, and runs `sample` with both.
+/// What sampling gives, in the autoencoder's scale.
+pub(super) struct Sampled {
+    pub(super) latent: Tensor,
+    /// The clean latent as the last step saw it; `None` where there was no step.
+    pub(super) denoised: Option<Tensor>,
+}
+
+/// Samples as a model's family has them: an empty latent that was made for another family gets its channels.
+pub(super) fn fitting(model: &Model, samples: &Tensor) -> Result<Tensor, NodeError> {
+    let (batch, channels, height, width) = samples.dims4().or_node()?;
+    let wanted = model.family.latent_channels;
+    if channels == wanted {
+        return Ok(samples.clone());
+    }
+    let peak = samples.abs().and_then(|t| t.max_all()).and_then(|t| t.to_scalar::<f32>()).or_node()?;
+    if peak == 0.0 {
+        return Tensor::zeros((batch, wanted, height, width), samples.dtype(), samples.device()).or_node();
+    }
+    Err(NodeError::input(
+        "latent_image",
+        format!(
+            "has {channels} channels; {} samples {wanted}: it belongs to another family",
+            model.family.name
+        ),
+    ))
+}
+
+/// Loads a model's weights, keeps room for its activations, and runs `sample` with both. `latent` has the
+/// family's channels.
 pub(super) fn with_model(
     context: &Context,
     model: &Model,
     latent: &Tensor,
+    guidance: &Guidance,
     tokens: usize,
     sample: impl FnOnce(SampledModel<'_>, &dyn Observer) -> ebb_sampling::Result<Tensor>,
-) -> Result<Tensor, NodeError> {
-    let (batch, channels, height, width) = latent.dims4().or_node()?;
-    if channels != model.family.latent_channels {
-        return Err(NodeError::input(
-            "latent_image",
-            format!(
-                "has {channels} channels; {} samples {}: it belongs to another family",
-                model.family.name, model.family.latent_channels
-            ),
-        ));
-    }
+) -> Result<Sampled, NodeError> {
+    let (batch, _, height, width) = latent.dims4().or_node()?;
     let loaded = model.load(context)?;
+    let controls = Controls::load(context, model, guidance)?;
     let slices = context.savings().contains(&Saving::Slices);
     // Guidance runs both sides in one call where their shapes allow.
     let together = if slices { 1 } else { batch * 2 };
     let streams = context.savings().iter().find_map(|saving| model.streaming(saving)).unwrap_or(0);
-    let scratch = model.scratch(together, height, width, tokens).map(|bytes| bytes.saturating_add(streams));
-    let _scratch = model.compute().room(context, "sampling", scratch.unwrap_or(0))?;
-    let mut runner = Runner { family: model.family, denoiser: &loaded, session: Session::new(), slices };
+    let scratch = model.scratch(together, height, width, tokens).unwrap_or(0).saturating_add(streams);
+    // Networks run one after the other.
+    let scratch = scratch.max(Controls::scratch(guidance, [together, height, width], tokens));
+    let _scratch = model.compute().room(context, "sampling", scratch)?;
+    let (family, sampling, session) = (model.family, &model.sampling, Session::new());
+    let mut runner = Runner { family, sampling, denoiser: &loaded, session, controls, slices };
+    let (failure, denoised) = (RefCell::default(), RefCell::default());
     let previewer = Previewer::new(context, model, (height, width));
-    let follower = Follower { context, previewer: &previewer, failure: RefCell::default() };
+    let follower = Follower { context, previewer: &previewer, failure, denoised };
     let sampled = SampledModel {
         model: &mut runner,
         sampling: &model.sampling,
         latent_format: &model.family.latent_format,
         hooks: &model.hooks,
     };
-    sample(sampled, &follower).map_err(|e| follower.failure.take().unwrap_or_else(|| sampling_error(e)))
+    let latent = sample(sampled, &follower)
+        .map_err(|e| follower.failure.take().unwrap_or_else(|| sampling_error(e)))?;
+    let denoised = follower.denoised.take().map(|t| model.family.latent_format.process_out(&t)).transpose();
+    Ok(Sampled { latent, denoised: denoised.map_err(sampling_error)? })
 }

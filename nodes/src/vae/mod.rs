@@ -3,7 +3,7 @@
 mod decode;
 mod encode;
 mod inpaint;
-mod tiles;
+pub(crate) mod tiles;
 
 use ebb_engine::registry::{DuplicateClass, Registry};
 

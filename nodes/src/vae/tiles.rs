@@ -40,13 +40,13 @@ pub(super) fn asked(context: &Context, scale: usize) -> Option<Tiling> {
 }
 
 /// Bytes that [`three_ways`] holds beside its tiles for an output of so many values a channel.
-pub(super) fn blending(channels: usize, plane: usize) -> u64 {
+pub(crate) fn blending(channels: usize, plane: usize) -> u64 {
     // The sum of the passes, the pass, and its weights, in f32.
     (2 * channels as u64 + 1) * plane as u64 * 4
 }
 
 /// Output cells for input cells: a factor, and a divisor.
-pub(super) type Ratio = (usize, usize);
+pub(crate) type Ratio = (usize, usize);
 
 fn scaled(cells: usize, (times, by): Ratio) -> usize {
     cells * times / by
@@ -60,6 +60,11 @@ fn starts(length: usize, tile: usize, overlap: usize) -> Vec<usize> {
     let step = tile.saturating_sub(overlap).max(1);
     // As many as it takes for the last one to reach the end.
     (0..length.saturating_sub(overlap)).step_by(step).map(|at| at.min(length - overlap)).collect()
+}
+
+/// How many tiles of a length cover an axis.
+pub(crate) fn count(length: usize, tile: usize, overlap: usize) -> usize {
+    starts(length, tile, overlap).len()
 }
 
 /// Runs `work` on every tile of three tilings and averages them. `work` is told how many tiles are
@@ -92,7 +97,8 @@ pub(super) fn three_ways(
     tensor(sum, &[batch, channels, to_height, to_width])
 }
 
-fn one_way(
+/// One pass over all tiles of a size: the blended output, `[batch, channels, height, width]`, row-major.
+pub(crate) fn one_way(
     input: &Tensor,
     (tile_height, tile_width): (usize, usize),
     overlap: usize,

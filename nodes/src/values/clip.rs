@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use ebb_engine::node::{Context, NodeError};
-use ebb_engine::residency::{Component, ComponentSpec, Lease};
+use ebb_engine::residency::{Component, ComponentKey, ComponentSpec, Lease};
 use ebb_engine::value::Payload;
 use ebb_models::LoadOptions;
 use ebb_models::clip::{self, Clip as Network};
+use ebb_models::source::Source;
 use ebb_models::text::{Chunks, Composition, Encoded, Stack, Token, Tokens};
 use ebb_text::{ChunkRules, ClipVocabulary};
 use ebb_weights::{ModelFolders, WeightSource};
 
-use super::model::{key, label, load_overhead, load_progress};
+use super::model::{load_progress, make_way};
 use super::model_error;
+use super::tensors::Tensors;
 use crate::compute::{Compute, InMemory};
 use crate::embeddings::Files;
 
@@ -26,7 +28,7 @@ pub struct Clip {
 
 struct Encoders {
     composition: Composition,
-    parts: Vec<Part>,
+    parts: Vec<Arc<Part>>,
     models: Arc<ModelFolders>,
     compute: Arc<Compute>,
 }
@@ -34,18 +36,27 @@ struct Encoders {
 /// One encoder.
 struct Part {
     kind: clip::Kind,
-    source: WeightSource,
+    tensors: Tensors,
     spec: ComponentSpec,
-    /// Channels of a token: textual inversions of another width are left out.
-    width: usize,
+    /// Loaded on a backend that only counts: answers for sizes.
+    outline: Arc<Network>,
+    /// The unpatched encoder that this one is a view on.
+    base: Option<Arc<Part>>,
 }
 
-/// A text encoder in memory.
-pub struct LoadedClip(InMemory<Arc<Network>>);
+/// A text encoder in memory. A patched one holds its base, which is not evicted before it.
+pub struct LoadedClip {
+    network: InMemory<Arc<Network>>,
+    base: Option<Lease<LoadedClip>>,
+}
 
 impl Component for LoadedClip {
     fn bytes(&self) -> u64 {
-        self.0.bytes() as u64
+        self.network.params().own_bytes() as u64
+    }
+
+    fn base(&self) -> Option<&ComponentKey> {
+        self.base.as_ref().map(Lease::key)
     }
 }
 
@@ -62,7 +73,7 @@ impl Clip {
     ) -> Result<Self, NodeError> {
         let parts = encoders
             .into_iter()
-            .map(|(kind, source)| Part::new(kind, source, compute))
+            .map(|(kind, source)| Part::new(kind, source, compute).map(Arc::new))
             .collect::<Result<_, _>>()?;
         let encoders = Encoders { composition, parts, models: models.clone(), compute: compute.clone() };
         Ok(Self { layer: None, encoders: Arc::new(encoders) })
@@ -70,7 +81,36 @@ impl Clip {
 
     /// What is loaded for it, encoder by encoder.
     pub fn specs(&self) -> impl Iterator<Item = &ComponentSpec> {
-        self.encoders.parts.iter().map(|part| &part.spec)
+        let parts = self.encoders.parts.iter();
+        parts.flat_map(|part| part.base.iter().map(|base| &base.spec).chain([&part.spec]))
+    }
+
+    /// Which encoders there are, and their tensors, patched where they are.
+    pub(crate) fn encoders(&self) -> impl ExactSizeIterator<Item = (clip::Kind, &Tensors)> {
+        self.encoders.parts.iter().map(|part| (part.kind, &part.tensors))
+    }
+
+    /// The same encoders with changed weights: views on the unpatched ones, which stay as they are. `change` answers
+    /// an encoder's changed tensors, or `None` for one that stays; `name` is the change's name for people and
+    /// `identity` tells it from other changes.
+    ///
+    /// # Errors
+    /// Where the changed tensors do not make an encoder.
+    pub(crate) fn view(
+        &self,
+        name: &str,
+        identity: &str,
+        mut change: impl FnMut(usize, clip::Kind, &Tensors) -> Result<Option<Arc<dyn Source>>, NodeError>,
+    ) -> Result<Self, NodeError> {
+        let Encoders { composition, parts, models, compute } = &*self.encoders;
+        let viewed = |(i, part): (usize, &Arc<Part>)| match change(i, part.kind, &part.tensors)? {
+            Some(source) => part.view(source, name, identity, compute).map(Arc::new),
+            None => Ok(part.clone()),
+        };
+        let parts = parts.iter().enumerate().map(viewed).collect::<Result<_, _>>()?;
+        let (models, compute) = (models.clone(), compute.clone());
+        let encoders = Encoders { composition: *composition, parts, models, compute };
+        Ok(Self { layer: self.layer, encoders: Arc::new(encoders) })
     }
 
     /// Encodes a prompt.
@@ -98,7 +138,7 @@ impl Clip {
             let prompt = if part.kind == clip::Kind::L { for_l } else { for_g };
             let chunks = part.tokenize(prompt, &encoders.models)?;
             let lease = part.load(context, &encoders.compute)?;
-            let network = Some(Arc::clone(&lease.0));
+            let network = Some(Arc::clone(&lease.network));
             leases.push(lease);
             label = part.spec.label.clone();
             match part.kind {
@@ -125,31 +165,46 @@ impl Clip {
 
 impl Part {
     fn new(kind: clip::Kind, source: WeightSource, compute: &Arc<Compute>) -> Result<Self, NodeError> {
-        let part = match kind {
-            clip::Kind::L => "text encoder L",
-            clip::Kind::G => "text encoder G",
-            clip::Kind::H => "text encoder H",
-        };
-        let label = label(&source, part);
-        let outline = Network::load(&compute.counting(), &source, kind, LoadOptions::default())
-            .map_err(|e| model_error(&label, e))?;
-        let spec = ComponentSpec {
-            key: key(&source, part, compute),
-            label,
-            bytes: outline.bytes() as u64,
-            load_overhead: load_overhead(&source),
-        };
-        Ok(Self { kind, source, spec, width: outline.width() })
+        let tensors = Tensors::of_file(source);
+        let outline = Network::load(&compute.counting(), &tensors.source, kind, LoadOptions::default())
+            .map_err(|e| model_error(&tensors.label(name(kind)), e))?;
+        let spec = tensors.spec(name(kind), compute, outline.bytes() as u64);
+        Ok(Self { kind, tensors, spec, outline: Arc::new(outline), base: None })
+    }
+
+    fn view(
+        self: &Arc<Self>,
+        source: Arc<dyn Source>,
+        change: &str,
+        identity: &str,
+        compute: &Compute,
+    ) -> Result<Self, NodeError> {
+        let base = self.base.as_ref().unwrap_or(self).clone();
+        let tensors = self.tensors.changed(source, change, identity);
+        let options = LoadOptions { base: Some(base.outline.params()), ..LoadOptions::default() };
+        let counted = Network::load(&compute.counting(), &tensors.source, self.kind, options)
+            .map_err(|e| model_error(&tensors.label(name(self.kind)), e))?;
+        let spec = tensors.spec(name(self.kind), compute, counted.params().own_bytes() as u64);
+        let (kind, outline) = (self.kind, base.outline.clone());
+        Ok(Self { kind, tensors, spec, outline, base: Some(base) })
     }
 
     fn load(&self, context: &Context, compute: &Compute) -> Result<Lease<LoadedClip>, NodeError> {
-        let spec = &self.spec;
+        let Self { spec, base, .. } = self;
+        if base.is_some() {
+            make_way(context, spec);
+        }
         context.component(spec, |progress| {
+            let base = base.as_ref().map(|base| base.load(context, compute)).transpose()?;
             let mut report = load_progress(progress, spec.bytes);
-            let options = LoadOptions { progress: Some(&mut report), ..LoadOptions::default() };
-            let loaded = Network::load(compute.ops(), &self.source, self.kind, options);
-            let loaded = loaded.map_err(|e| model_error(&spec.label, e))?;
-            Ok(LoadedClip(InMemory::new(Arc::new(loaded))))
+            let options = LoadOptions {
+                base: base.as_ref().map(|base| base.network.params()),
+                progress: Some(&mut report),
+                stream: None,
+            };
+            let loaded = Network::load(compute.ops(), &self.tensors.source, self.kind, options);
+            let network = loaded.map_err(|e| model_error(&spec.label, e))?;
+            Ok(LoadedClip { network: InMemory::new(Arc::new(network)), base })
         })
     }
 
@@ -160,9 +215,19 @@ impl Part {
             clip::Kind::H => (&ChunkRules::CLIP_H, "clip_h"),
         };
         let embeddings = Files { models, encoder: name };
-        let chunks = ebb_text::tokenize(prompt, &ClipVocabulary, rules, Some((&embeddings, self.width)))
-            .map_err(|e| NodeError::input("text", e.to_string()))?;
+        let chunks =
+            ebb_text::tokenize(prompt, &ClipVocabulary, rules, Some((&embeddings, self.outline.width())))
+                .map_err(|e| NodeError::input("text", e.to_string()))?;
         Ok(chunks.into_iter().map(|chunk| chunk.into_iter().map(weighted).collect()).collect())
+    }
+}
+
+/// An encoder's name among a checkpoint's components.
+fn name(kind: clip::Kind) -> &'static str {
+    match kind {
+        clip::Kind::L => "text encoder L",
+        clip::Kind::G => "text encoder G",
+        clip::Kind::H => "text encoder H",
     }
 }
 

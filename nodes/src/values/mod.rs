@@ -5,22 +5,28 @@
 
 mod clip;
 mod conditioning;
+mod control;
 mod image;
 mod latent;
 mod mask;
 pub(crate) mod model;
 mod sampler;
+pub(crate) mod tensors;
+mod upscale_model;
 mod vae;
 mod ways;
 
 pub use clip::{Clip, LoadedClip};
 pub use conditioning::Conditioning;
+pub(crate) use control::HINT_SCALE;
+pub use control::{Control, ControlNet, LoadedControlNet};
 pub use image::{Image, ImageShape};
 pub use latent::{Latent, LatentShape};
 pub use mask::{Mask, MaskShape};
+pub(crate) use model::load_progress;
 pub use model::{LoadedDenoiser, Model};
-pub(crate) use model::{key as component_key, label as component_label, load_overhead, load_progress};
-pub use sampler::ChosenSampler;
+pub use sampler::{ChosenSampler, Guider, Noise, Sigmas};
+pub use upscale_model::{LoadedUpscaler, UpscaleModel};
 pub use vae::{LoadedVae, Vae};
 
 use candle_core::{DType, Device, Tensor};

@@ -8,11 +8,13 @@ use ebb_engine::residency::{Component, ComponentKey, ComponentSpec, Lease};
 use ebb_engine::value::Payload;
 use ebb_models::LoadOptions;
 use ebb_models::denoiser::{Denoiser, Input, Session};
+use ebb_models::source::Source;
 use ebb_sampling::ModelSampling;
 use ebb_sampling::guidance::Hooks;
 use ebb_weights::WeightSource;
 
 use super::model_error;
+use super::tensors::Tensors;
 use crate::compute::{Compute, InMemory};
 use crate::families::Family;
 
@@ -30,26 +32,56 @@ pub struct Model {
 
 /// The denoiser's tensors and what is known of them before they are read.
 pub(super) struct Weights {
-    pub(super) source: WeightSource,
+    pub(super) tensors: Tensors,
     pub(super) spec: ComponentSpec,
     pub(super) compute: Arc<Compute>,
     /// Loaded on a backend that only counts: answers for sizes.
-    outline: Box<dyn Denoiser>,
+    pub(super) outline: Arc<dyn Denoiser>,
+    /// The unpatched weights that these are a view on: what the patches leave alone is theirs.
+    base: Option<Arc<Weights>>,
 }
 
-/// A denoiser in memory.
-pub struct LoadedDenoiser(InMemory<Box<dyn Denoiser>>);
+/// A denoiser in memory. A patched one holds its base, which is not evicted before it.
+pub struct LoadedDenoiser {
+    network: InMemory<Box<dyn Denoiser>>,
+    base: Option<Lease<LoadedDenoiser>>,
+}
 
 impl Component for LoadedDenoiser {
     fn bytes(&self) -> u64 {
-        self.0.bytes() as u64
+        self.network.params().own_bytes() as u64
+    }
+
+    fn base(&self) -> Option<&ComponentKey> {
+        self.base.as_ref().map(Lease::key)
     }
 }
 
 impl LoadedDenoiser {
     /// The network.
     pub fn network(&self) -> &dyn Denoiser {
-        &**self.0
+        &**self.network
+    }
+}
+
+impl Weights {
+    fn load(&self, family: &Family, context: &Context) -> Result<Lease<LoadedDenoiser>, NodeError> {
+        let Self { tensors, spec, compute, base, .. } = self;
+        if base.is_some() {
+            make_way(context, spec);
+        }
+        context.component(spec, |progress| {
+            let base = base.as_ref().map(|base| base.load(family, context)).transpose()?;
+            let mut report = load_progress(progress, spec.bytes);
+            let options = LoadOptions {
+                base: base.as_ref().map(|base| base.network.params()),
+                progress: Some(&mut report),
+                stream: None,
+            };
+            let loaded = (family.denoiser)(compute.ops(), &tensors.source, options);
+            let network = InMemory::new(loaded.map_err(|e| model_error(&spec.label, e))?);
+            Ok(LoadedDenoiser { network, base })
+        })
     }
 }
 
@@ -64,22 +96,47 @@ impl Model {
         compute: &Arc<Compute>,
     ) -> Result<Self, NodeError> {
         let compute = &compute.for_denoisers();
-        let label = label(&source, "denoiser");
-        let outline = (family.denoiser)(&compute.counting(), &source, LoadOptions::default())
-            .map_err(|e| model_error(&label, e))?;
-        let spec = ComponentSpec {
-            key: key(&source, "denoiser", compute),
-            label,
-            bytes: outline.bytes() as u64,
-            load_overhead: load_overhead(&source),
-        };
-        let weights = Arc::new(Weights { source, spec, compute: compute.clone(), outline });
-        Ok(Self { family, sampling: (family.sampling)(), hooks: Arc::default(), weights })
+        let tensors = Tensors::of_file(source);
+        let outline = (family.denoiser)(&compute.counting(), &tensors.source, LoadOptions::default())
+            .map_err(|e| model_error(&tensors.label("denoiser"), e))?;
+        let spec = tensors.spec("denoiser", compute, outline.bytes() as u64);
+        let weights =
+            Weights { tensors, spec, compute: compute.clone(), outline: outline.into(), base: None };
+        Ok(Self { family, sampling: (family.sampling)(), hooks: Arc::default(), weights: Arc::new(weights) })
     }
 
-    /// What is loaded for it.
-    pub fn spec(&self) -> &ComponentSpec {
-        &self.weights.spec
+    /// The same denoiser with changed weights: a view on the unpatched ones, which stay as they are. `source` gives
+    /// the changed tensors (and tells by its revisions which), `name` the change's name for people, and `change`
+    /// tells it from other changes.
+    ///
+    /// # Errors
+    /// Where the changed tensors do not make a denoiser.
+    pub(crate) fn view(&self, source: Arc<dyn Source>, name: &str, change: &str) -> Result<Self, NodeError> {
+        let weights = &self.weights;
+        let base = weights.base.as_ref().unwrap_or(weights).clone();
+        let tensors = weights.tensors.changed(source, name, change);
+        let options = LoadOptions { base: Some(base.outline.params()), ..LoadOptions::default() };
+        let counted = (self.family.denoiser)(&base.compute.counting(), &tensors.source, options)
+            .map_err(|e| model_error(&tensors.label("denoiser"), e))?;
+        let spec = tensors.spec("denoiser", &base.compute, counted.params().own_bytes() as u64);
+        let (compute, outline) = (base.compute.clone(), base.outline.clone());
+        let weights = Arc::new(Weights { tensors, spec, compute, outline, base: Some(base) });
+        Ok(Self { weights, ..self.clone() })
+    }
+
+    /// Its tensors, patched where they are.
+    pub(crate) fn tensors(&self) -> &Tensors {
+        &self.weights.tensors
+    }
+
+    /// What computes it.
+    pub fn compute(&self) -> &Arc<Compute> {
+        &self.weights.compute
+    }
+
+    /// What is loaded for it: the unpatched weights, and what patches changed of them.
+    pub fn specs(&self) -> impl Iterator<Item = &ComponentSpec> {
+        self.weights.base.iter().map(|base| &base.spec).chain([&self.weights.spec])
     }
 
     /// Channels that the network reads: more than its latents have, where a picture is concatenated.
@@ -92,34 +149,27 @@ impl Model {
     /// # Errors
     /// Where the file cannot be read, there is no room, or the run is cancelled.
     pub fn load(&self, context: &Context) -> Result<Lease<LoadedDenoiser>, NodeError> {
-        let Weights { source, spec, compute, .. } = &*self.weights;
-        let streamed = context.savings().iter().find_map(|saving| match saving {
+        let stream = context.savings().iter().find_map(|saving| match saving {
             Saving::Stream { resident } => Some((self.streamed(*resident)?.0, self.stream(*resident))),
             _ => None,
         });
-        let (spec, stream) = match &streamed {
-            Some((spec, stream)) => (spec, Some(stream.clone())),
-            None => (spec, None),
-        };
-        context.component(spec, |progress| {
+        let Some((spec, stream)) = stream else { return self.weights.load(self.family, context) };
+        // Streamed weights are read as they are used, patched ones too: there is no base to share.
+        let Weights { tensors, compute, .. } = &*self.weights;
+        context.component(&spec, |progress| {
             let mut report = load_progress(progress, spec.bytes);
-            let options = LoadOptions { progress: Some(&mut report), stream, ..LoadOptions::default() };
-            let loaded = (self.family.denoiser)(compute.ops(), source, options);
-            let loaded = loaded.map_err(|e| model_error(&spec.label, e))?;
-            Ok(LoadedDenoiser(InMemory::new(loaded)))
+            let options = LoadOptions { base: None, progress: Some(&mut report), stream: Some(stream) };
+            let loaded = (self.family.denoiser)(compute.ops(), &tensors.source, options);
+            let network = InMemory::new(loaded.map_err(|e| model_error(&spec.label, e))?);
+            Ok(LoadedDenoiser { network, base: None })
         })
-    }
-
-    /// What computes it.
-    pub fn compute(&self) -> &Arc<Compute> {
-        &self.weights.compute
     }
 
     /// Bytes of scratch that one call takes for `batch` latents of a size in cells, prompts of
     /// `tokens`, as the network itself counts them.
     pub fn scratch(&self, batch: usize, height: usize, width: usize, tokens: usize) -> Option<u64> {
         let ops = self.weights.compute.counting();
-        let source = &self.weights.source;
+        let source = &self.weights.tensors.source;
         let network = (self.family.denoiser)(&ops, source, LoadOptions::default()).ok()?;
         let zeros =
             |dims: &[usize]| Tensor::zeros(dims, candle_core::DType::F32, &candle_core::Device::Cpu).ok();
@@ -145,24 +195,19 @@ impl Model {
     }
 }
 
-/// `file part`, for people.
-pub(crate) fn label(source: &WeightSource, part: &str) -> Arc<str> {
-    let name = source.label().file_name().map(|n| n.to_string_lossy().into_owned());
-    format!("{} {part}", name.unwrap_or_default()).into()
-}
-
-/// The key of a part of a source, as a backend holds it.
-pub(crate) fn key(source: &WeightSource, part: &str, compute: &Compute) -> ComponentKey {
-    ComponentKey {
-        fingerprint: source.fingerprint().into(),
-        part: part.into(),
-        dtype: compute.dtype().into(),
+/// Patched weights that nobody uses make way for other patches of the same base where no budget bounds what is
+/// kept: ten LoRAs tried in turn must not fill the memory with ten models.
+pub(crate) fn make_way(context: &Context, spec: &ComponentSpec) {
+    let residency = context.residency();
+    if residency.budget().is_some() {
+        return;
     }
-}
-
-/// The largest tensor, which is read before it is packed.
-pub(crate) fn load_overhead(source: &WeightSource) -> u64 {
-    source.largest().saturating_mul(2)
+    let kind = spec.key.part.split('+').next().unwrap_or_default();
+    let is_sibling = |key: &ComponentKey| {
+        let patched = key.part.strip_prefix(kind).is_some_and(|rest| rest.starts_with('+'));
+        patched && *key != spec.key && key.fingerprint == spec.key.fingerprint && key.dtype == spec.key.dtype
+    };
+    residency.evict_unused(is_sibling);
 }
 
 /// Reports a load, and stops it when its run is cancelled.

@@ -9,8 +9,9 @@ use ebb_engine::value::Payload;
 use ebb_models::LoadOptions;
 use ebb_weights::WeightSource;
 
-use super::model::{key, label, load_overhead, load_progress};
+use super::model::load_progress;
 use super::model_error;
+use super::tensors::Tensors;
 use crate::compute::{Compute, InMemory};
 
 /// An autoencoder: where its weights are. Cloning shares them.
@@ -18,7 +19,7 @@ use crate::compute::{Compute, InMemory};
 pub struct Vae(Arc<Weights>);
 
 struct Weights {
-    source: WeightSource,
+    tensors: Tensors,
     spec: ComponentSpec,
     compute: Arc<Compute>,
     outline: ebb_models::vae::Vae,
@@ -46,16 +47,12 @@ impl Vae {
     /// # Errors
     /// Where tensors are missing or have the wrong shape.
     pub fn new(source: WeightSource, compute: &Arc<Compute>) -> Result<Self, NodeError> {
-        let label = label(&source, "vae");
-        let outline = ebb_models::vae::Vae::load(&compute.counting(), &source, LoadOptions::default())
-            .map_err(|e| model_error(&label, e))?;
-        let spec = ComponentSpec {
-            key: key(&source, "vae", compute),
-            label,
-            bytes: outline.bytes() as u64,
-            load_overhead: load_overhead(&source),
-        };
-        Ok(Self(Arc::new(Weights { source, spec, compute: compute.clone(), outline })))
+        let tensors = Tensors::of_file(source);
+        let counting = compute.counting();
+        let outline = ebb_models::vae::Vae::load(&counting, &tensors.source, LoadOptions::default())
+            .map_err(|e| model_error(&tensors.label("vae"), e))?;
+        let spec = tensors.spec("vae", compute, outline.bytes() as u64);
+        Ok(Self(Arc::new(Weights { tensors, spec, compute: compute.clone(), outline })))
     }
 
     /// What is loaded for it.
@@ -78,11 +75,11 @@ impl Vae {
     /// # Errors
     /// Where the file cannot be read, there is no room, or the run is cancelled.
     pub fn load(&self, context: &Context) -> Result<Lease<LoadedVae>, NodeError> {
-        let Weights { source, spec, compute, .. } = &*self.0;
+        let Weights { tensors, spec, compute, .. } = &*self.0;
         context.component(spec, |progress| {
             let mut report = load_progress(progress, spec.bytes);
             let options = LoadOptions { progress: Some(&mut report), ..LoadOptions::default() };
-            let loaded = ebb_models::vae::Vae::load(compute.ops(), source, options);
+            let loaded = ebb_models::vae::Vae::load(compute.ops(), &tensors.source, options);
             let loaded = loaded.map_err(|e| model_error(&spec.label, e))?;
             Ok(LoadedVae(InMemory::new(loaded)))
         })
@@ -105,7 +102,7 @@ impl Vae {
 
     fn count(&self, run: impl FnOnce(&ebb_models::vae::Vae) -> ebb_models::Result<Tensor>) -> Option<u64> {
         let ops = self.0.compute.counting();
-        let vae = ebb_models::vae::Vae::load(&ops, &self.0.source, LoadOptions::default()).ok()?;
+        let vae = ebb_models::vae::Vae::load(&ops, &self.0.tensors.source, LoadOptions::default()).ok()?;
         ops.reset_peak();
         run(&vae).ok()?;
         ops.peak_bytes().map(|bytes| bytes as u64)

@@ -17,10 +17,10 @@ impl Model {
     /// least costly first: one sample after the other, then with weights streamed from their file.
     pub fn ways(&self, batch: usize, height: usize, width: usize, tokens: usize) -> Vec<Way> {
         let Some(scratch) = self.scratch(1, height, width, tokens) else { return Vec::new() };
-        let whole = self.spec().clone();
+        let whole: Vec<ComponentSpec> = self.specs().cloned().collect();
         let mut ways = Vec::new();
         if batch > 1 {
-            ways.push(Way { savings: vec![Saving::Slices], uses: vec![whole], scratch });
+            ways.push(Way { savings: vec![Saving::Slices], uses: whole, scratch });
         }
         for resident in RESIDENT {
             let Some((spec, largest)) = self.streamed(resident) else { continue };
@@ -35,7 +35,8 @@ impl Model {
         let weights = &self.weights;
         let stream = self.stream(resident);
         let options = LoadOptions { stream: Some(stream.clone()), ..LoadOptions::default() };
-        let outline = (self.family.denoiser)(&weights.compute.counting(), &weights.source, options).ok()?;
+        let outline =
+            (self.family.denoiser)(&weights.compute.counting(), &weights.tensors.source, options).ok()?;
         let spec = ComponentSpec {
             key: ComponentKey {
                 dtype: format!("{} {resident}%", weights.spec.key.dtype).into(),
@@ -59,7 +60,7 @@ impl Model {
     /// Says which weights stay where so many hundredths may.
     pub(super) fn stream(&self, resident: u8) -> Arc<Stream> {
         let weights = &self.weights;
-        let bytes = weights.spec.bytes as u128 * u128::from(resident) / 100;
-        Stream::new(Arc::new(weights.source.clone()), usize::try_from(bytes).unwrap_or(usize::MAX))
+        let bytes = weights.outline.bytes() as u128 * u128::from(resident) / 100;
+        Stream::new(weights.tensors.source.clone(), usize::try_from(bytes).unwrap_or(usize::MAX))
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ebb_models::LoadOptions;
 use ebb_models::clip::{Clip, Kind};
+use ebb_models::denoiser::Denoiser;
 use ebb_models::lora::{Keys, Patched, Patches, Spelling};
 use ebb_models::ops::Ops;
 use ebb_models::source::{Info, Prefixed, Source, Values};
@@ -41,10 +42,10 @@ impl Source for Lora {
 
 /// Compares `lora.…`, and checks that what the patches leave alone is the base's.
 pub(super) fn check(kit: &Kit, ops: &Ops, base: &Unet, backend: &str, report: &mut Report) -> AnyResult {
-    let lora = Lora { tensors: kit.synth("lora")?, alpha: kit.number("lora_alpha")? as f32 };
+    let lora = Arc::new(Lora { tensors: kit.synth("lora")?, alpha: kit.number("lora_alpha")? as f32 });
 
     let source = kit.source("model.diffusion_model.")?;
-    let patches = Arc::new(Patches::read(&lora, &Keys::new(&source, Spelling::Denoiser), 1)?);
+    let patches = Arc::new(Patches::read(lora.clone(), &Keys::new(&source, Spelling::Denoiser), 1));
     let patched = Patched::new(&source, [(patches.clone(), UNET)]);
     let options = LoadOptions { base: Some(base.params()), ..LoadOptions::default() };
     let unet = Unet::load(ops, &patched, options)?;
@@ -61,7 +62,7 @@ pub(super) fn check(kit: &Kit, ops: &Ops, base: &Unet, backend: &str, report: &m
     }
 
     let source: Prefixed<Synth> = kit.source("cond_stage_model.transformer.")?;
-    let patches = Patches::read(&lora, &Keys::new(&source, Spelling::TextEncoder(0)), 1)?;
+    let patches = Patches::read(lora, &Keys::new(&source, Spelling::TextEncoder(0)), 1);
     let patched = Patched::new(&source, [(Arc::new(patches), TEXT)]);
     let clip = Clip::load(ops, &patched, Kind::L, LoadOptions::default())?;
     let stack =

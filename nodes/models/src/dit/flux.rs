@@ -207,11 +207,6 @@ impl Flux {
         Ok(Self { params, ..model })
     }
 
-    /// Its prepared weights.
-    pub fn params(&self) -> &Params {
-        &self.params
-    }
-
     /// Whether it reads a guidance.
     pub fn reads_guidance(&self) -> bool {
         self.guidance.is_some()
@@ -264,8 +259,8 @@ impl Denoiser for Flux {
         Ok(y.narrow(2, 0, height)?.narrow(3, 0, width)?.contiguous()?)
     }
 
-    fn bytes(&self) -> usize {
-        self.params.bytes()
+    fn params(&self) -> &Params {
+        &self.params
     }
 
     fn context_channels(&self) -> usize {

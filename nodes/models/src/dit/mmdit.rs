@@ -178,11 +178,6 @@ impl Mmdit {
         Ok(Self { params, ..model })
     }
 
-    /// Its prepared weights.
-    pub fn params(&self) -> &Params {
-        &self.params
-    }
-
     /// The middle of the learned square of positions, one row a patch.
     fn positions(&self, n: usize, h: usize, w: usize) -> Result<Act> {
         let width = self.patches.output;
@@ -241,8 +236,8 @@ impl Denoiser for Mmdit {
         Ok(y.narrow(2, 0, height)?.narrow(3, 0, width)?.contiguous()?)
     }
 
-    fn bytes(&self) -> usize {
-        self.params.bytes()
+    fn params(&self) -> &Params {
+        &self.params
     }
 
     fn context_channels(&self) -> usize {

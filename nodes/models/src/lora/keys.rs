@@ -21,6 +21,16 @@ pub(super) struct Target {
     pub(super) rows: Option<(usize, usize)>,
 }
 
+impl Target {
+    /// The bias beside the weight.
+    pub(super) fn bias(&self) -> String {
+        match self.tensor.strip_suffix("weight") {
+            Some(module) => format!("{module}bias"),
+            None => format!("{}.bias", self.tensor),
+        }
+    }
+}
+
 /// The modules of a component by all of their spellings.
 pub struct Keys {
     targets: HashMap<String, Target>,
@@ -62,7 +72,10 @@ impl Keys {
     }
 
     fn denoiser(&mut self, module: &str, tensor: &str, rows: Option<(usize, usize)>) {
-        self.insert(format!("lora_unet_{}", module.replace('.', "_")), tensor, rows);
+        let joined = module.replace('.', "_");
+        for prefix in ["lora_unet_", "lora_transformer_", "lycoris_"] {
+            self.insert(format!("{prefix}{joined}"), tensor, rows);
+        }
         for prefix in ["diffusion_model.", "unet.", "transformer.", "model.diffusion_model.", ""] {
             self.insert(format!("{prefix}{module}"), tensor, rows);
         }

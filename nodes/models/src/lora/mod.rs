@@ -7,6 +7,7 @@
 
 mod delta;
 mod keys;
+mod rotation;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -19,11 +20,12 @@ use crate::{
     Error, Result,
     source::{Info, Source, Stored, Values},
 };
-use delta::Delta;
+use delta::{Kind, Module};
 pub use keys::{Keys, Spelling};
 
-/// What one file changes of one component.
+/// What one file changes of one component. Its tensors are read when a patched weight is.
 pub struct Patches {
+    file: Arc<dyn Source>,
     by_tensor: BTreeMap<String, Vec<Change>>,
     fingerprint: u64,
     ignored: Vec<String>,
@@ -32,11 +34,13 @@ pub struct Patches {
 /// A change of all of a tensor's rows, or of some.
 struct Change {
     rows: Option<(usize, usize)>,
-    delta: Delta,
+    kind: Kind,
+    /// The file's tensors of this module.
+    roles: Arc<HashMap<Role, String>>,
 }
 
 /// Ends of the names of what belongs to one module, longest first where one ends with another.
-const ENDS: [(&str, Role); 26] = [
+const ENDS: [(&str, Role); 41] = [
     (".lora_up.weight", Role::Up),
     (".lora_down.weight", Role::Down),
     (".lora_mid.weight", Role::Mid),
@@ -63,6 +67,21 @@ const ENDS: [(&str, Role); 26] = [
     (".alpha", Role::Alpha),
     (".dora_scale", Role::DoraScale),
     (".diff", Role::Diff),
+    (".diff_b", Role::BiasDiff),
+    (".w_norm", Role::NormDiff),
+    (".b_norm", Role::NormBiasDiff),
+    (".set_weight", Role::Set),
+    (".hada_t1", Role::HadaT1),
+    (".hada_t2", Role::HadaT2),
+    (".lokr_t1", Role::KronT1),
+    (".lokr_t2", Role::KronT2),
+    (".a1.weight", Role::GloraA1),
+    (".a2.weight", Role::GloraA2),
+    (".b1.weight", Role::GloraB1),
+    (".b2.weight", Role::GloraB2),
+    (".oft_blocks", Role::Rotation),
+    (".lora_A", Role::Down),
+    (".lora_B", Role::Up),
 ];
 
 /// What a tensor of a LoRA file is to its module.
@@ -84,11 +103,25 @@ enum Role {
     Alpha,
     DoraScale,
     Diff,
+    BiasDiff,
+    NormDiff,
+    NormBiasDiff,
+    Set,
+    HadaT1,
+    HadaT2,
+    KronT1,
+    KronT2,
+    GloraA1,
+    GloraA2,
+    GloraB1,
+    GloraB2,
+    Rotation,
 }
 
 impl Patches {
-    /// Reads what a file changes of the component that `keys` was made for. `fingerprint` tells the file from others.
-    pub fn read(file: &dyn Source, keys: &Keys, fingerprint: u64) -> Result<Self> {
+    /// Finds what a file changes of the component that `keys` was made for; reads names and shapes only.
+    /// `fingerprint` tells the file from others.
+    pub fn read(file: Arc<dyn Source>, keys: &Keys, fingerprint: u64) -> Self {
         let mut modules: BTreeMap<String, HashMap<Role, String>> = BTreeMap::new();
         let mut ignored = Vec::new();
         for name in file.names() {
@@ -101,22 +134,22 @@ impl Patches {
         }
         let mut by_tensor: BTreeMap<String, Vec<Change>> = BTreeMap::new();
         for (module, roles) in modules {
-            let Some(target) = keys.find(&module) else {
+            let kinds = [Kind::of_weight(&roles), Kind::of_bias(&roles)];
+            let target = keys.find(&module).filter(|_| kinds.iter().any(Option::is_some));
+            let Some(target) = target else {
                 ignored.extend(roles.into_values());
                 continue;
             };
-            match Delta::read(file, &roles)? {
-                Some(delta) => {
-                    by_tensor
-                        .entry(target.tensor.clone())
-                        .or_default()
-                        .push(Change { rows: target.rows, delta });
+            let roles = Arc::new(roles);
+            for (kind, tensor) in kinds.into_iter().zip([target.tensor.clone(), target.bias()]) {
+                if let Some(kind) = kind {
+                    let change = Change { rows: target.rows, kind, roles: roles.clone() };
+                    by_tensor.entry(tensor).or_default().push(change);
                 }
-                None => ignored.extend(roles.into_values()),
             }
         }
         ignored.sort();
-        Ok(Self { by_tensor, fingerprint, ignored })
+        Self { file, by_tensor, fingerprint, ignored }
     }
 
     /// How many tensors of the component it changes.
@@ -147,10 +180,10 @@ impl<S: Source> Patched<S> {
         Self { base, patches: patches.into_iter().filter(|(_, strength)| *strength != 0.0).collect() }
     }
 
-    fn changes<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a Change, f32, u64)> {
+    fn changes<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a Change, f32, &'a Patches)> {
         self.patches.iter().flat_map(move |(patches, strength)| {
             let changes = patches.by_tensor.get(name).into_iter().flatten();
-            changes.map(move |change| (change, *strength, patches.fingerprint))
+            changes.map(move |change| (change, *strength, &**patches))
         })
     }
 }
@@ -173,7 +206,7 @@ impl<S: Source> Source for Patched<S> {
             .info(name)
             .ok_or_else(|| Error::MissingTensor { what: "patched model", name: name.into() })?;
         let mut values = values.into_f32();
-        for (change, strength, _) in self.changes(name) {
+        for (change, strength, patches) in self.changes(name) {
             let row = info.shape.iter().skip(1).product::<usize>();
             let (first, count) = change.rows.unwrap_or((0, info.shape.first().copied().unwrap_or(1)));
             let mut shape = info.shape.clone();
@@ -185,7 +218,8 @@ impl<S: Source> Source for Patched<S> {
                 found: info.shape.clone(),
                 expected: format!("at least {} rows, for the patch", first + count),
             })?;
-            change.delta.apply(name, part, &shape, strength)?;
+            let module = Module { file: &*patches.file, roles: &change.roles };
+            module.apply(change.kind, name, part, &shape, strength)?;
         }
         Ok(match info.stored {
             Stored::F32 => Values::F32(values),
@@ -203,9 +237,9 @@ impl<S: Source> Source for Patched<S> {
     }
 
     fn revision(&self, name: &str) -> u64 {
-        self.changes(name).fold(self.base.revision(name), |r, (_, strength, fingerprint)| {
+        self.changes(name).fold(self.base.revision(name), |r, (_, strength, patches)| {
             // Order matters to rounding, and to what changes after a decomposition.
-            (r ^ fingerprint ^ u64::from(strength.to_bits()).rotate_left(32))
+            (r ^ patches.fingerprint ^ u64::from(strength.to_bits()).rotate_left(32))
                 .wrapping_mul(0x9E37_79B9_7F4A_7C15)
                 | 1
         })

@@ -18,7 +18,7 @@ use crate::{
     ops::{Act, Activation, Conv, ConvShape, Dims, Epilogue, GroupNorm, Linear, Norm, Ops, Out},
     timestep,
 };
-pub(crate) use load::{Embedder, Stage, load_stages};
+pub(crate) use load::{Embedder, Stage, context_channels, load_stages};
 use res::{GROUPS, Res, upsample};
 use transformer::Transformer;
 
@@ -132,11 +132,6 @@ impl Unet {
         &self.config
     }
 
-    /// Its prepared weights, for a patched view to share.
-    pub fn params(&self) -> &Params {
-        &self.params
-    }
-
     fn check(&self, input: &Input<'_>) -> Result<()> {
         let wrong = |input, found, expected| Err(Error::Input { model: "UNet", input, found, expected });
         let (n, c, _, _) = input.x.dims4()?;
@@ -213,8 +208,8 @@ impl Denoiser for Unet {
         self.ops.to_nchw(&y)
     }
 
-    fn bytes(&self) -> usize {
-        self.params.bytes()
+    fn params(&self) -> &Params {
+        &self.params
     }
 
     fn input_channels(&self) -> usize {

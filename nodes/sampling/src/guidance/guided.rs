@@ -61,6 +61,11 @@ pub enum Guidance {
 }
 
 impl Guidance {
+    /// Every entry of every side.
+    pub fn entries(&self) -> impl Iterator<Item = &Conditioning> {
+        self.sides().into_iter().flat_map(|(_, entries)| entries)
+    }
+
     fn sides(&self) -> Vec<(Side, &[Conditioning])> {
         match self {
             Self::Basic { positive } => vec![(Side::Positive, positive)],

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use ebb_engine::node::{Context, NodeError};
-use ebb_engine::residency::{Component, ComponentSpec, Lease};
+use ebb_engine::residency::{Component, Lease};
 use ebb_models::LoadOptions;
 use ebb_models::taesd::{Scaling, Taesd};
 use ebb_sampling::LatentFormat;
@@ -13,7 +13,8 @@ use ebb_weights::WeightSource;
 
 use super::Pixels;
 use crate::compute::{Compute, Room};
-use crate::values::{Model, component_key, component_label, load_overhead, load_progress, model_error};
+use crate::values::tensors::Tensors;
+use crate::values::{Model, load_progress, model_error};
 
 /// It reads latents in the denoiser's own scale.
 const AS_SAMPLED: Scaling = Scaling { scale: 1.0, shift: 0.0 };
@@ -56,25 +57,22 @@ impl Small {
     ) -> Result<Option<Self>, NodeError> {
         let compute = model.compute();
         let Some(source) = source(&model.family.latent_format, compute)? else { return Ok(None) };
-        let label = component_label(&source, "preview decoder");
+        let tensors = Tensors::of_file(source);
+        let label = tensors.label("preview decoder");
         let counting = compute.counting();
         let failed = |error| model_error(&label, error);
-        let outline = Taesd::load(&counting, &source, AS_SAMPLED, LoadOptions::default()).map_err(failed)?;
+        let outline =
+            Taesd::load(&counting, &tensors.source, AS_SAMPLED, LoadOptions::default()).map_err(failed)?;
         let latent =
             Tensor::zeros((1, model.family.latent_channels, height, width), DType::F32, &Device::Cpu);
         counting.reset_peak();
         latent.map_err(Into::into).and_then(|latent| outline.decode(&latent)).map_err(failed)?;
         let scratch = compute.room(context, "preview", counting.peak_bytes().unwrap_or(0) as u64)?;
-        let spec = ComponentSpec {
-            key: component_key(&source, "taesd_decoder", compute),
-            label: label.clone(),
-            bytes: outline.bytes() as u64,
-            load_overhead: load_overhead(&source),
-        };
+        let spec = tensors.spec("taesd_decoder", compute, outline.bytes() as u64);
         let decoder = context.component(&spec, |progress| {
             let mut report = load_progress(progress, spec.bytes);
             let options = LoadOptions { progress: Some(&mut report), ..LoadOptions::default() };
-            Taesd::load(compute.ops(), &source, AS_SAMPLED, options).map(Decoder).map_err(failed)
+            Taesd::load(compute.ops(), &tensors.source, AS_SAMPLED, options).map(Decoder).map_err(failed)
         })?;
         Ok(Some(Self { decoder, _scratch: scratch }))
     }

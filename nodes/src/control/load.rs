@@ -1,0 +1,158 @@
+//! `ControlNetLoader`, `DiffControlNetLoader`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ebb_engine::node::{Changed, Context, Forecast, Inputs, Node, NodeError, Outcome, Sketch, Sketches};
+use ebb_engine::schema::{Input, Schema};
+use ebb_models::source::{Info, Source, Values};
+use ebb_weights::WeightSource;
+
+use super::diffusers;
+use crate::environment::Environment;
+use crate::loaders::open;
+use crate::values::{ControlNet, Model};
+
+/// Marks files whose tensors are differences from a denoiser's.
+const DIFFERENCE: &str = "difference";
+
+fn control_net(environment: &Environment, name: &str) -> Result<ControlNet, NodeError> {
+    let file = open(environment, "controlnet", "control_net_name", name)?;
+    let whole = WeightSource::of_file(&file);
+    let source = ["control_model.", ""]
+        .iter()
+        .map(|prefix| whole.under(prefix))
+        .find(|source| source.contains("input_hint_block.0.weight"))
+        .or_else(|| diffusers::single_file_names(&whole));
+    let Some(source) = source else {
+        let mut error = NodeError::model(format!("{name}: {}", unsupported(&whole)));
+        error.input = Some("control_net_name".into());
+        return Err(error);
+    };
+    let stem = Path::new(name).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let averages = stem.ends_with("_shuffle") || stem.ends_with("_shuffle_fp16");
+    ControlNet::new(source, averages, &environment.compute)
+}
+
+/// What a file is that no control network can be made of, in words.
+fn unsupported(source: &WeightSource) -> &'static str {
+    let has = |name: &str| source.contains(name);
+    if has("lora_controlnet") {
+        "is a control LoRA; Ebb runs whole control networks"
+    } else if has("body.0.in_conv.weight")
+        || has("body.0.resnets.0.block1.weight")
+        || has("adapter.body.0.in_conv.weight")
+    {
+        "is a T2I adapter, which Ebb does not run yet"
+    } else if source.names().any(|name| name.starts_with("controlnet_blocks.")) {
+        "is a control network for a transformer (SD3, Flux), which Ebb does not run yet"
+    } else {
+        "holds no control network: there is neither `input_hint_block` nor `controlnet_cond_embedding` in it"
+    }
+}
+
+fn fingerprint(environment: &Environment, inputs: &Inputs) -> Result<Option<Changed>, NodeError> {
+    let file = open(environment, "controlnet", "control_net_name", inputs.str("control_net_name")?)?;
+    Ok(Some(Changed::Fingerprint(file.fingerprint())))
+}
+
+/// A control network in a file of its own.
+pub(super) struct ControlNetLoader(pub(super) Environment);
+
+impl Node for ControlNetLoader {
+    fn schema(&self) -> Schema {
+        let models = self.0.models.clone();
+        Schema::new("ControlNetLoader")
+            .display("Load ControlNet Model")
+            .category("loaders")
+            .input(Input::listed("control_net_name", move || models.list("controlnet")))
+            .output("CONTROL_NET")
+            .compute()
+    }
+
+    fn execute(&self, _: &Context, inputs: &Inputs) -> Result<Outcome, NodeError> {
+        Ok(Outcome::payload(control_net(&self.0, inputs.str("control_net_name")?)?))
+    }
+
+    fn changed(&self, inputs: &Inputs) -> Result<Option<Changed>, NodeError> {
+        fingerprint(&self.0, inputs)
+    }
+
+    fn forecast(&self, inputs: &Sketches) -> Result<Forecast, NodeError> {
+        let Some(name) = inputs.str("control_net_name") else { return Ok(Forecast::unknown()) };
+        Ok(Forecast::output(Sketch::handle(Arc::new(control_net(&self.0, name)?))))
+    }
+}
+
+/// Differences from a denoiser's weights, which are added to them.
+pub(super) struct DiffControlNetLoader(pub(super) Environment);
+
+impl DiffControlNetLoader {
+    fn load(&self, model: &Model, name: &str) -> Result<ControlNet, NodeError> {
+        let file = open(&self.0, "controlnet", "control_net_name", name)?;
+        let net = control_net(&self.0, name)?;
+        if !WeightSource::of_file(&file).contains(DIFFERENCE) {
+            return Ok(net);
+        }
+        let (base, tensors) = (model.tensors(), net.tensors());
+        let sums = Sums { differences: tensors.source.clone(), base: base.source.clone() };
+        net.added_to(Arc::new(sums), base.name(), &base.identity())
+    }
+}
+
+/// Differences on the tensors of the same names and shapes.
+struct Sums {
+    differences: Arc<dyn Source>,
+    base: Arc<dyn Source>,
+}
+
+impl Source for Sums {
+    fn names(&self) -> Vec<String> {
+        self.differences.names()
+    }
+
+    fn info(&self, name: &str) -> Option<Info> {
+        self.differences.info(name)
+    }
+
+    fn read(&self, name: &str) -> ebb_models::Result<Values> {
+        let difference = self.differences.read(name)?;
+        let shape = |source: &Arc<dyn Source>| source.info(name).map(|info| info.shape);
+        if shape(&self.base) != shape(&self.differences) {
+            return Ok(difference);
+        }
+        let mut sum = difference.into_f32();
+        sum.iter_mut().zip(self.base.read(name)?.into_f32()).for_each(|(sum, base)| *sum += base);
+        Ok(Values::F32(sum))
+    }
+}
+
+impl Node for DiffControlNetLoader {
+    fn schema(&self) -> Schema {
+        let models = self.0.models.clone();
+        Schema::new("DiffControlNetLoader")
+            .display("Load ControlNet Model (diff)")
+            .category("loaders")
+            .input(Input::wire("model", "MODEL"))
+            .input(Input::listed("control_net_name", move || models.list("controlnet")))
+            .output("CONTROL_NET")
+            .compute()
+    }
+
+    fn execute(&self, _: &Context, inputs: &Inputs) -> Result<Outcome, NodeError> {
+        let model = inputs.payload::<Model>("model")?;
+        Ok(Outcome::payload(self.load(&model, inputs.str("control_net_name")?)?))
+    }
+
+    fn changed(&self, inputs: &Inputs) -> Result<Option<Changed>, NodeError> {
+        fingerprint(&self.0, inputs)
+    }
+
+    fn forecast(&self, inputs: &Sketches) -> Result<Forecast, NodeError> {
+        let (Some(model), Some(name)) = (inputs.what::<Model>("model"), inputs.str("control_net_name"))
+        else {
+            return Ok(Forecast::unknown());
+        };
+        Ok(Forecast::output(Sketch::handle(Arc::new(self.load(&model, name)?))))
+    }
+}

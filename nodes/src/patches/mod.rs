@@ -1,0 +1,5 @@
+//! Nodes that change how a model is guided.
+
+mod guidance;
+
+pub(crate) use guidance::register;
