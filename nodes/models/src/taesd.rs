@@ -19,6 +19,7 @@ pub struct Taesd {
     ops: Ops,
     encoder: Option<Vec<Layer>>,
     decoder: Option<Vec<Layer>>,
+    latent_channels: usize,
     scale: f64,
     shift: f64,
     params: Params,
@@ -60,8 +61,11 @@ impl Taesd {
             if encoder.is_none() && decoder.is_none() {
                 return Err(Error::MissingTensor { what: "TAESD", name: "taesd_decoder.1.weight".into() });
             }
+            let first = decoder.as_deref().and_then(<[Layer]>::first).map(|layer| layer.channels().0);
+            let last = encoder.as_deref().and_then(<[Layer]>::last).map(|layer| layer.channels().1);
             Ok(Self {
                 ops: ops.clone(),
+                latent_channels: first.or(last).unwrap_or(0),
                 encoder,
                 decoder,
                 scale: number("vae_scale", scaling.scale)?,
@@ -75,6 +79,19 @@ impl Taesd {
     /// Bytes of its weights.
     pub fn bytes(&self) -> usize {
         self.params.bytes()
+    }
+
+    /// Channels of its latents.
+    pub fn latent_channels(&self) -> usize {
+        self.latent_channels
+    }
+
+    /// Pixels along one side of a latent cell.
+    pub fn scale(&self) -> usize {
+        let halves = |layers: &Vec<Layer>| {
+            layers.iter().filter(|l| matches!(l, Layer::Conv { resizes: true, .. })).count()
+        };
+        self.decoder.as_ref().or(self.encoder.as_ref()).map_or(1, |layers| 1 << halves(layers))
     }
 
     /// Decodes a raw latent to pixels in −1 to 1, not clamped.
@@ -98,6 +115,16 @@ impl Taesd {
     fn half<'a>(&self, half: &'a Option<Vec<Layer>>, name: &str) -> Result<&'a [Layer]> {
         half.as_deref()
             .ok_or_else(|| Error::MissingTensor { what: "TAESD", name: format!("{name}.….weight") })
+    }
+}
+
+impl Layer {
+    /// Channels in and out.
+    fn channels(&self) -> (usize, usize) {
+        match self {
+            Self::Conv { conv, .. } => (conv.input, conv.output),
+            Self::Block { convs: [first, _, last], .. } => (first.input, last.output),
+        }
     }
 }
 

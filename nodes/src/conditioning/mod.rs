@@ -3,7 +3,9 @@
 mod area;
 mod combine;
 mod encode;
+mod flux;
 mod range;
+mod sd3;
 mod sdxl;
 
 use ebb_engine::registry::{DuplicateClass, Registry};
@@ -13,6 +15,10 @@ pub(crate) fn register(registry: &mut Registry) -> Result<(), DuplicateClass> {
     registry.add(encode::CLIPSetLastLayer)?;
     registry.add(sdxl::CLIPTextEncodeSDXL)?;
     registry.add(sdxl::CLIPTextEncodeSDXLRefiner)?;
+    registry.add(sd3::CLIPTextEncodeSD3)?;
+    registry.add(flux::CLIPTextEncodeFlux)?;
+    registry.add(flux::FluxGuidance)?;
+    registry.add(flux::FluxDisableGuidance)?;
     registry.add(combine::ConditioningCombine)?;
     registry.add(combine::ConditioningConcat)?;
     registry.add(combine::ConditioningAverage)?;

@@ -5,7 +5,7 @@ use ebb_engine::schema::{Input, Schema};
 use ebb_sampling::guidance::{CondValue, Conditioning as Entry};
 
 use super::encode::{forecast_encode, text};
-use crate::values::{Clip, Conditioning};
+use crate::values::{Clip, Conditioning, Prompts};
 
 const MODULE: &str = "comfy_extras.nodes_clip_sdxl";
 
@@ -44,7 +44,8 @@ impl Node for CLIPTextEncodeSDXL {
 
     fn execute(&self, context: &Context, inputs: &Inputs) -> Result<Outcome, NodeError> {
         let clip = inputs.payload::<Clip>("clip")?;
-        let encoded = clip.encode_each(context, inputs.str("text_l")?, inputs.str("text_g")?)?;
+        let (l, g) = (Some(inputs.str("text_l")?), Some(inputs.str("text_g")?));
+        let encoded = clip.encode_each(context, Prompts { l, g, t5: None })?;
         let mut entry = Entry::prompt(encoded.context, encoded.pooled);
         let names = ["width", "height", "crop_w", "crop_h", "target_width", "target_height"];
         keep_numbers(&mut entry, inputs, &names)?;

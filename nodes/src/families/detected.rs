@@ -2,18 +2,20 @@
 
 use ebb_models::clip;
 use ebb_models::text::Composition;
-use ebb_sampling::ModelSampling;
-use ebb_weights::detect::{Family as Detected, Prediction};
+use ebb_weights::detect::Family as Detected;
 
-use super::{Family, SD1, SD2, SDXL, SDXL_REFINER};
+use super::{FLUX, FLUX_SCHNELL, Family, SD1, SD2, SD3, SDXL, SDXL_REFINER};
 
 /// The family that runs a denoiser; `None` where Ebb knows its name and cannot run it.
 pub(crate) fn family(detected: Detected) -> Option<&'static Family> {
     match detected {
-        Detected::Sd1 | Detected::Sd1Inpaint => Some(&SD1),
+        Detected::Sd1 | Detected::Sd1Inpaint | Detected::Sd1Edit => Some(&SD1),
         Detected::Sd2 | Detected::Sd2Inpaint => Some(&SD2),
-        Detected::Sdxl | Detected::SdxlInpaint => Some(&SDXL),
+        Detected::Sdxl | Detected::SdxlInpaint | Detected::SdxlEdit => Some(&SDXL),
         Detected::SdxlRefiner => Some(&SDXL_REFINER),
+        Detected::Sd3 | Detected::Sd35 => Some(&SD3),
+        Detected::FluxDev | Detected::FluxFill | Detected::FluxControl => Some(&FLUX),
+        Detected::FluxSchnell => Some(&FLUX_SCHNELL),
         _ => None,
     }
 }
@@ -21,10 +23,14 @@ pub(crate) fn family(detected: Detected) -> Option<&'static Family> {
 /// How a family's text encoders are put together.
 pub(crate) fn composition(detected: Detected) -> Option<Composition> {
     match detected {
-        Detected::Sd1 | Detected::Sd1Inpaint => Some(Composition::Sd1),
+        Detected::Sd1 | Detected::Sd1Inpaint | Detected::Sd1Edit => Some(Composition::Sd1),
         Detected::Sd2 | Detected::Sd2Inpaint => Some(Composition::Sd2),
-        Detected::Sdxl | Detected::SdxlInpaint => Some(Composition::Sdxl),
+        Detected::Sdxl | Detected::SdxlInpaint | Detected::SdxlEdit => Some(Composition::Sdxl),
         Detected::SdxlRefiner => Some(Composition::SdxlRefiner),
+        Detected::Sd3 | Detected::Sd35 => Some(Composition::Sd3),
+        Detected::FluxDev | Detected::FluxFill | Detected::FluxControl | Detected::FluxSchnell => {
+            Some(Composition::Flux)
+        }
         _ => None,
     }
 }
@@ -36,15 +42,5 @@ pub(crate) fn encoder(detected: Detected) -> Option<clip::Kind> {
         Detected::ClipG => Some(clip::Kind::G),
         Detected::ClipH => Some(clip::Kind::H),
         _ => None,
-    }
-}
-
-/// The relation to noise that a file's tensors tell of; `None` leaves it to the family.
-pub(crate) fn sampling(prediction: Option<Prediction>) -> Option<ModelSampling> {
-    match prediction? {
-        Prediction::Eps => Some(ModelSampling::eps()),
-        Prediction::V => Some(ModelSampling::v(false)),
-        Prediction::VZeroSnr => Some(ModelSampling::v(true)),
-        Prediction::Edm | Prediction::VEdm | Prediction::Flow => None,
     }
 }

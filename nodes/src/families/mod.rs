@@ -3,8 +3,10 @@
 
 mod concat;
 mod detected;
+mod flux;
 mod sd1;
 mod sd2;
+mod sd3;
 mod sdxl;
 mod unet;
 
@@ -15,10 +17,12 @@ use ebb_models::{LoadOptions, Result};
 use ebb_sampling::guidance::{Conditioning, InputContext, ModelInputs};
 use ebb_sampling::{LatentFormat, ModelSampling};
 
-pub(crate) use concat::{image_concat, set_concat};
-pub(crate) use detected::{composition, encoder, family, sampling};
+pub(crate) use concat::{concat, set_concat, set_picture};
+pub(crate) use detected::{composition, encoder, family};
+pub use flux::{FLUX, FLUX_SCHNELL};
 pub use sd1::SD1;
 pub use sd2::SD2;
+pub use sd3::SD3;
 pub use sdxl::{SDXL, SDXL_REFINER};
 
 /// What sets one family apart from another.
@@ -29,12 +33,16 @@ pub struct Family {
     pub latent_format: LatentFormat,
     /// Channels of its latents.
     pub latent_channels: usize,
+    /// Tokens of a short prompt: what a plan reckons with.
+    pub tokens: usize,
     /// Its relation to noise, where the file says nothing else.
     pub sampling: fn() -> ModelSampling,
     /// Builds its denoiser.
     pub denoiser: BuildDenoiser,
     /// Adds what it reads from an entry beside the prompt itself.
     pub inputs: AddInputs,
+    /// Whether a picture that is concatenated to the latent is in the latent's scale, or in the autoencoder's.
+    pub edits_scaled: bool,
 }
 
 /// Builds a denoiser from tensors named as in a single file, without their prefix.

@@ -9,7 +9,9 @@ pub static SD1: Family = Family {
     name: "Stable Diffusion 1",
     latent_format: LatentFormat::SD1,
     latent_channels: 4,
+    tokens: 77,
     sampling: ModelSampling::eps,
     denoiser: unet::build,
     inputs: |_, _, _| Ok(()),
+    edits_scaled: false,
 };

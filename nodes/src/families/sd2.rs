@@ -10,7 +10,9 @@ pub static SD2: Family = Family {
     name: "Stable Diffusion 2",
     latent_format: LatentFormat::SD1,
     latent_channels: 4,
+    tokens: 77,
     sampling: ModelSampling::eps,
     denoiser: unet::build,
     inputs: |_, _, _| Ok(()),
+    edits_scaled: false,
 };

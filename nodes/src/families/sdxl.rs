@@ -17,9 +17,11 @@ const fn of(name: &'static str, inputs: AddInputs) -> Family {
         name,
         latent_format: LatentFormat::SDXL,
         latent_channels: 4,
+        tokens: 77,
         sampling: ModelSampling::eps,
         denoiser: unet::build,
         inputs,
+        edits_scaled: false,
     }
 }
 

@@ -1,4 +1,4 @@
-//! `EmptyLatentImage`.
+//! `EmptyLatentImage`, `EmptySD3LatentImage`.
 
 use candle_core::{DType, Device, Tensor};
 use ebb_engine::node::{Context, Forecast, Inputs, Node, NodeError, Outcome, Sketches};
@@ -6,27 +6,44 @@ use ebb_engine::schema::{Input, Schema};
 
 use crate::values::{Latent, LatentShape, OrNode};
 
-/// Nothing yet: zeros of a size, to which the sampler adds noise.
-pub(super) struct EmptyLatentImage;
+/// Nothing yet: zeros of a size, to which the sampler adds noise. A class for each number of channels.
+pub(super) struct EmptyLatent {
+    class: &'static str,
+    channels: usize,
+    schema: fn(Schema) -> Schema,
+}
 
-impl Node for EmptyLatentImage {
+/// Latents of 4 channels: Stable Diffusion 1, 2 and XL.
+pub(super) const EMPTY: EmptyLatent = EmptyLatent {
+    class: "EmptyLatentImage",
+    channels: 4,
+    schema: |schema| sized(schema.display("Empty Latent Image").category("latent"), 512, 8),
+};
+
+/// Latents of 16 channels: Stable Diffusion 3, Flux and many after them.
+pub(super) const EMPTY_SD3: EmptyLatent = EmptyLatent {
+    class: "EmptySD3LatentImage",
+    channels: 16,
+    schema: |schema| sized(schema.category("latent/sd3").module("comfy_extras.nodes_sd3"), 1024, 16),
+};
+
+fn sized(schema: Schema, default: u64, step: u64) -> Schema {
+    let side = |name| Input::int(name, default).range(16, 16384).option("step", step);
+    schema.input(side("width")).input(side("height")).input(Input::int("batch_size", 1).range(1, 4096))
+}
+
+impl Node for EmptyLatent {
     fn schema(&self) -> Schema {
-        let side = |name| Input::int(name, 512).range(16, 16384).option("step", 8);
-        Schema::new("EmptyLatentImage")
-            .display("Empty Latent Image")
-            .category("latent")
-            .input(side("width"))
-            .input(side("height"))
-            .input(Input::int("batch_size", 1).range(1, 4096))
-            .output("LATENT")
+        (self.schema)(Schema::new(self.class)).output("LATENT")
     }
 
     fn execute(&self, context: &Context, inputs: &Inputs) -> Result<Outcome, NodeError> {
         let (batch, height, width) =
             (inputs.size("batch_size")?, inputs.size("height")? / 8, inputs.size("width")? / 8);
-        let shape = LatentShape { batch, channels: 4, height, width };
-        drop(context.reserve("EmptyLatentImage", shape.sketch()?.bytes())?);
-        let zeros = Tensor::zeros((batch, 4, height, width), DType::F32, &Device::Cpu).or_node()?;
+        let shape = LatentShape { batch, channels: self.channels, height, width };
+        drop(context.reserve(self.class, shape.sketch()?.bytes())?);
+        let dims = (batch, self.channels, height, width);
+        let zeros = Tensor::zeros(dims, DType::F32, &Device::Cpu).or_node()?;
         Ok(Outcome::payload(Latent::new(zeros)))
     }
 
@@ -36,7 +53,7 @@ impl Node for EmptyLatentImage {
         else {
             return Ok(Forecast::unknown());
         };
-        let shape = LatentShape { batch, channels: 4, height: height / 8, width: width / 8 };
+        let shape = LatentShape { batch, channels: self.channels, height: height / 8, width: width / 8 };
         Ok(Forecast::output(shape.sketch()?))
     }
 }

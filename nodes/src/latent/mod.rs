@@ -19,7 +19,8 @@ use crate::values::LatentShape;
 
 pub(crate) fn register(registry: &mut Registry, folders: &Arc<Folders>) -> Result<(), DuplicateClass> {
     arithmetic::register(registry)?;
-    registry.add(empty::EmptyLatentImage)?;
+    registry.add(empty::EMPTY)?;
+    registry.add(empty::EMPTY_SD3)?;
     registry.add(scale::LatentUpscale)?;
     registry.add(scale::LatentUpscaleBy)?;
     registry.add(combine::LatentComposite)?;

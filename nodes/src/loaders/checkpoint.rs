@@ -5,12 +5,10 @@ use std::sync::Arc;
 use ebb_engine::node::{Changed, Context, Forecast, Inputs, Node, NodeError, Outcome, Sketch, Sketches};
 use ebb_engine::schema::{Input, Schema};
 use ebb_engine::value::Value;
-use ebb_weights::detect::{self, Part};
-use ebb_weights::{WeightError, WeightSource};
 
-use super::open;
+use super::parts::{Opened, no_vae};
+use super::{fingerprint, open};
 use crate::environment::Environment;
-use crate::families;
 use crate::values::{Clip, Model, Vae};
 
 /// Denoiser, text encoders and autoencoder of a single file.
@@ -20,31 +18,17 @@ pub(super) struct CheckpointLoaderSimple(pub(super) Environment);
 struct Parts {
     model: Arc<Model>,
     clip: Arc<Clip>,
-    vae: Arc<Vae>,
+    vae: Option<Arc<Vae>>,
 }
 
 impl CheckpointLoaderSimple {
     fn parts(&self, name: &str) -> Result<Parts, NodeError> {
-        let Environment { models, compute, .. } = &self.0;
-        let file = open(&self.0, "checkpoints", "ckpt_name", name)?;
-        let refused = |e: WeightError| NodeError::model(e.to_string());
-        let inspection = detect::inspect(&file).map_err(refused)?;
-        let source = WeightSource::of_file(&file);
-        let denoiser = inspection.require(Part::Denoiser).map_err(refused)?;
-        let unsupported =
-            || NodeError::model(format!("{name}: is {}; that family does not run here yet", denoiser.title));
-        let family = families::family(denoiser.family).ok_or_else(unsupported)?;
-        let composition = families::composition(denoiser.family).ok_or_else(unsupported)?;
-        let mut model = Model::new(family, denoiser.source(&source), compute)?;
-        if let Some(sampling) = families::sampling(denoiser.prediction) {
-            model.sampling = sampling;
-        }
-        let encoders = inspection.all(Part::TextEncoder);
-        let encoders = encoders.filter_map(|c| Some((families::encoder(c.family)?, c.source(&source))));
-        let clip = Clip::new(composition, encoders.collect(), models, compute)?;
-        let vae = inspection.require(Part::Vae).map_err(refused)?;
-        let vae = Vae::new(vae.source(&source), compute)?;
-        Ok(Parts { model: Arc::new(model), clip: Arc::new(clip), vae: Arc::new(vae) })
+        let opened = Opened::new(name, &open(&self.0, "checkpoints", "ckpt_name", name)?)?;
+        Ok(Parts {
+            model: Arc::new(opened.model(&self.0)?),
+            clip: Arc::new(opened.clip(&self.0)?),
+            vae: opened.vae(&self.0)?.map(Arc::new),
+        })
     }
 }
 
@@ -62,21 +46,23 @@ impl Node for CheckpointLoaderSimple {
     }
 
     fn execute(&self, _: &Context, inputs: &Inputs) -> Result<Outcome, NodeError> {
-        let parts = self.parts(inputs.str("ckpt_name")?)?;
-        let values = [Value::Payload(parts.model), Value::Payload(parts.clip), Value::Payload(parts.vae)];
-        Ok(Outcome::values(values.into()))
+        let name = inputs.str("ckpt_name")?;
+        let Parts { model, clip, vae } = self.parts(name)?;
+        let vae = vae.map_or_else(|| no_vae(name), |vae| Value::Payload(vae));
+        Ok(Outcome::values(vec![Value::Payload(model), Value::Payload(clip), vae]))
     }
 
     fn changed(&self, inputs: &Inputs) -> Result<Option<Changed>, NodeError> {
-        let file = open(&self.0, "checkpoints", "ckpt_name", inputs.str("ckpt_name")?)?;
-        Ok(Some(Changed::Fingerprint(file.fingerprint())))
+        fingerprint(&self.0, inputs, "checkpoints", &["ckpt_name"])
     }
 
     fn forecast(&self, inputs: &Sketches) -> Result<Forecast, NodeError> {
         let Some(name) = inputs.str("ckpt_name") else { return Ok(Forecast::unknown()) };
-        let parts = self.parts(name)?;
-        let outputs =
-            vec![Sketch::handle(parts.model), Sketch::handle(parts.clip), Sketch::handle(parts.vae)];
-        Ok(Forecast { outputs, ..Forecast::default() })
+        let Parts { model, clip, vae } = self.parts(name)?;
+        let vae = vae.map_or(Sketch::Unknown, Sketch::handle);
+        Ok(Forecast {
+            outputs: vec![Sketch::handle(model), Sketch::handle(clip), vae],
+            ..Forecast::default()
+        })
     }
 }

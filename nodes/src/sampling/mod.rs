@@ -5,6 +5,7 @@ mod custom;
 mod guiders;
 mod ksampler;
 mod preview;
+mod relation;
 mod run;
 mod samplers;
 mod schedulers;
@@ -15,6 +16,7 @@ use ebb_engine::registry::{DuplicateClass, Registry};
 use ebb_engine::schema::Input;
 
 pub(crate) fn register(registry: &mut Registry) -> Result<(), DuplicateClass> {
+    relation::register(registry)?;
     registry.add(ksampler::KSampler)?;
     registry.add(ksampler::KSamplerAdvanced)?;
     registry.add(custom::SamplerCustom)?;

@@ -11,7 +11,7 @@ use ebb_sampling::{ModelSampling, Observer, SampledModel, Step};
 
 use super::control::Controls;
 use super::preview::Previewer;
-use crate::families::{Family, image_concat};
+use crate::families::{self, Family};
 use crate::values::{LoadedDenoiser, Model, OrNode, sampling_error};
 
 /// A loaded denoiser with what it remembers during a run.
@@ -109,8 +109,7 @@ impl ebb_sampling::guidance::Model for Runner<'_> {
         if let Some(prompt) = &entry.cross_attn {
             inputs.insert("c_crossattn".into(), ModelInput::CrossAttn(prompt.clone()));
         }
-        if network.input_channels() == self.family.latent_channels + 1 + self.family.latent_channels {
-            let concat = image_concat(entry, context, &self.family.latent_format)?;
+        if let Some(concat) = families::concat(self.family, network.input_channels(), entry, context)? {
             inputs.insert("c_concat".into(), ModelInput::OverLatent(concat));
         }
         (self.family.inputs)(entry, context, &mut inputs)?;

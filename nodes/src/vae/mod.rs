@@ -1,6 +1,7 @@
 //! Nodes between pictures and latents.
 
 mod decode;
+mod edit;
 mod encode;
 mod inpaint;
 pub(crate) mod tiles;
@@ -12,6 +13,7 @@ pub(crate) fn register(registry: &mut Registry) -> Result<(), DuplicateClass> {
     registry.add(decode::VAEDecodeTiled)?;
     registry.add(encode::VAEEncode)?;
     registry.add(encode::VAEEncodeTiled)?;
+    registry.add(edit::InstructPixToPixConditioning)?;
     registry.add(inpaint::VAEEncodeForInpaint)?;
     registry.add(inpaint::InpaintModelConditioning)
 }

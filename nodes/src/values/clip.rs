@@ -14,6 +14,7 @@ use ebb_weights::{ModelFolders, WeightSource};
 
 use super::model::{load_progress, make_way};
 use super::model_error;
+use super::t5::T5;
 use super::tensors::Tensors;
 use crate::compute::{Compute, InMemory};
 use crate::embeddings::Files;
@@ -23,6 +24,8 @@ use crate::embeddings::Files;
 pub struct Clip {
     /// The layer that `CLIPSetLastLayer` asked for, counted from the end.
     pub layer: Option<i32>,
+    /// T5, of families that have it.
+    t5: Option<Arc<T5>>,
     encoders: Arc<Encoders>,
 }
 
@@ -31,6 +34,17 @@ struct Encoders {
     parts: Vec<Arc<Part>>,
     models: Arc<ModelFolders>,
     compute: Arc<Compute>,
+}
+
+/// A prompt for each encoder. `None` leaves its encoder out where the family allows it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Prompts<'a> {
+    /// For ViT-L.
+    pub l: Option<&'a str>,
+    /// For bigG and ViT-H.
+    pub g: Option<&'a str>,
+    /// For T5.
+    pub t5: Option<&'a str>,
 }
 
 /// One encoder.
@@ -76,13 +90,20 @@ impl Clip {
             .map(|(kind, source)| Part::new(kind, source, compute).map(Arc::new))
             .collect::<Result<_, _>>()?;
         let encoders = Encoders { composition, parts, models: models.clone(), compute: compute.clone() };
-        Ok(Self { layer: None, encoders: Arc::new(encoders) })
+        Ok(Self { layer: None, t5: None, encoders: Arc::new(encoders) })
+    }
+
+    /// With T5 beside the other encoders.
+    #[must_use]
+    pub(crate) fn with_t5(self, t5: T5) -> Self {
+        Self { t5: Some(Arc::new(t5)), ..self }
     }
 
     /// What is loaded for it, encoder by encoder.
     pub fn specs(&self) -> impl Iterator<Item = &ComponentSpec> {
         let parts = self.encoders.parts.iter();
-        parts.flat_map(|part| part.base.iter().map(|base| &base.spec).chain([&part.spec]))
+        let t5 = self.t5.iter().map(|t5| t5.spec());
+        parts.flat_map(|part| part.base.iter().map(|base| &base.spec).chain([&part.spec])).chain(t5)
     }
 
     /// Which encoders there are, and their tensors, patched where they are.
@@ -110,7 +131,7 @@ impl Clip {
         let parts = parts.iter().enumerate().map(viewed).collect::<Result<_, _>>()?;
         let (models, compute) = (models.clone(), compute.clone());
         let encoders = Encoders { composition: *composition, parts, models, compute };
-        Ok(Self { layer: self.layer, encoders: Arc::new(encoders) })
+        Ok(Self { encoders: Arc::new(encoders), ..self.clone() })
     }
 
     /// Encodes a prompt.
@@ -119,23 +140,32 @@ impl Clip {
     /// Where the prompt or an embedding cannot be read, a file cannot be loaded, or the run is
     /// cancelled.
     pub fn encode(&self, context: &Context, prompt: &str) -> Result<Encoded, NodeError> {
-        self.encode_each(context, prompt, prompt)
+        self.encode_each(context, Prompts { l: Some(prompt), g: Some(prompt), t5: Some(prompt) })
     }
 
-    /// Encodes a prompt of its own for ViT-L and for the other encoders.
+    /// Encodes a prompt of its own for each encoder.
     ///
     /// # Errors
     /// As [`encode`](Self::encode).
-    pub fn encode_each(&self, context: &Context, for_l: &str, for_g: &str) -> Result<Encoded, NodeError> {
+    pub fn encode_each(&self, context: &Context, prompts: Prompts<'_>) -> Result<Encoded, NodeError> {
         let encoders = &*self.encoders;
+        if encoders.parts.is_empty() && self.t5.is_none() {
+            return Err(NodeError::input(
+                "clip",
+                "holds no text encoder: its file has none; load them with CLIPLoader, DualCLIPLoader or TripleCLIPLoader",
+            ));
+        }
         let mut stack =
             Stack { composition: encoders.composition, l: None, g: None, t5: None, layer: self.layer };
+        let is_beside = prompts.l.is_some() || prompts.g.is_some();
         let mut tokens = Tokens::default();
         // Held until the prompt is encoded.
         let mut leases: Vec<Lease<LoadedClip>> = Vec::new();
         let mut label: Arc<str> = "text encoder".into();
         for part in &encoders.parts {
-            let prompt = if part.kind == clip::Kind::L { for_l } else { for_g };
+            let prompt = if part.kind == clip::Kind::L { prompts.l } else { prompts.g };
+            // The encoder of a prompt that was left out counts as one that is not there.
+            let Some(prompt) = prompt.or(is_beside.then_some("")) else { continue };
             let chunks = part.tokenize(prompt, &encoders.models)?;
             let lease = part.load(context, &encoders.compute)?;
             let network = Some(Arc::clone(&lease.network));
@@ -146,7 +176,7 @@ impl Clip {
                 clip::Kind::G | clip::Kind::H => (stack.g, tokens.g) = (network, chunks),
             }
         }
-        if encoders.composition == Composition::Sdxl {
+        if matches!(encoders.composition, Composition::Sdxl | Composition::Sd3) && is_beside {
             // Prompts of different lengths are read side by side: the shorter one goes on with nothing.
             let chunks = tokens.l.len().max(tokens.g.len());
             for part in &encoders.parts {
@@ -155,6 +185,18 @@ impl Clip {
                     list.extend(part.tokenize("", &encoders.models)?);
                 }
             }
+        }
+        let lease;
+        if let Some(t5) = &self.t5 {
+            let rules = match encoders.composition {
+                Composition::Flux => ChunkRules::T5_FLUX,
+                _ => ChunkRules::T5_SD3,
+            };
+            // Without a prompt of its own it reads the shortest text there is.
+            tokens.t5 = prompts.t5.map(|prompt| t5.tokenize(prompt, &rules)).transpose()?.unwrap_or_default();
+            lease = t5.load(context)?;
+            stack.t5 = Some(Arc::clone(&lease.0));
+            label = t5.spec().label.clone();
         }
         context.check()?;
         let encoded = stack.encode(&tokens).map_err(|e| model_error(&label, e));
@@ -231,7 +273,7 @@ fn name(kind: clip::Kind) -> &'static str {
     }
 }
 
-fn weighted(token: ebb_text::WeightedToken) -> (Token, f32) {
+pub(super) fn weighted(token: ebb_text::WeightedToken) -> (Token, f32) {
     let value = match token.token {
         ebb_text::Token::Id(id) => Token::Id(id),
         ebb_text::Token::Vector(vector) => Token::Vector(vector),

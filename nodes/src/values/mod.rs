@@ -3,6 +3,7 @@
 //! Tensors are f32 on the CPU: images `[batch, height, width, channels]` in 0..1, masks
 //! `[batch, height, width]` in 0..1, latents `[batch, channels, height / 8, width / 8]`.
 
+mod autoencoder;
 mod clip;
 mod conditioning;
 mod control;
@@ -11,12 +12,14 @@ mod latent;
 mod mask;
 pub(crate) mod model;
 mod sampler;
+mod t5;
 pub(crate) mod tensors;
 mod upscale_model;
 mod vae;
 mod ways;
 
-pub use clip::{Clip, LoadedClip};
+pub use autoencoder::{Autoencoder, Kind as VaeKind};
+pub use clip::{Clip, LoadedClip, Prompts};
 pub use conditioning::Conditioning;
 pub(crate) use control::HINT_SCALE;
 pub use control::{Control, ControlNet, LoadedControlNet};
@@ -26,6 +29,7 @@ pub use mask::{Mask, MaskShape};
 pub(crate) use model::load_progress;
 pub use model::{LoadedDenoiser, Model};
 pub use sampler::{ChosenSampler, Guider, Noise, Sigmas};
+pub(crate) use t5::T5;
 pub use upscale_model::{LoadedUpscaler, UpscaleModel};
 pub use vae::{LoadedVae, Vae};
 

@@ -9,6 +9,7 @@ use ebb_engine::value::Payload;
 use ebb_models::LoadOptions;
 use ebb_weights::WeightSource;
 
+use super::autoencoder::{Autoencoder, Kind};
 use super::model::load_progress;
 use super::model_error;
 use super::tensors::Tensors;
@@ -21,12 +22,13 @@ pub struct Vae(Arc<Weights>);
 struct Weights {
     tensors: Tensors,
     spec: ComponentSpec,
+    kind: Kind,
     compute: Arc<Compute>,
-    outline: ebb_models::vae::Vae,
+    outline: Autoencoder,
 }
 
 /// An autoencoder in memory.
-pub struct LoadedVae(InMemory<ebb_models::vae::Vae>);
+pub struct LoadedVae(InMemory<Autoencoder>);
 
 impl Component for LoadedVae {
     fn bytes(&self) -> u64 {
@@ -36,7 +38,7 @@ impl Component for LoadedVae {
 
 impl LoadedVae {
     /// The network.
-    pub fn network(&self) -> &ebb_models::vae::Vae {
+    pub fn network(&self) -> &Autoencoder {
         &self.0
     }
 }
@@ -47,12 +49,19 @@ impl Vae {
     /// # Errors
     /// Where tensors are missing or have the wrong shape.
     pub fn new(source: WeightSource, compute: &Arc<Compute>) -> Result<Self, NodeError> {
+        Self::of_kind(Kind::Kl, source, compute)
+    }
+
+    /// An autoencoder of a kind in some tensors. Reads no weights.
+    ///
+    /// # Errors
+    /// Where tensors are missing or have the wrong shape.
+    pub fn of_kind(kind: Kind, source: WeightSource, compute: &Arc<Compute>) -> Result<Self, NodeError> {
         let tensors = Tensors::of_file(source);
-        let counting = compute.counting();
-        let outline = ebb_models::vae::Vae::load(&counting, &tensors.source, LoadOptions::default())
+        let outline = Autoencoder::load(kind, &compute.counting(), &tensors.source, LoadOptions::default())
             .map_err(|e| model_error(&tensors.label("vae"), e))?;
         let spec = tensors.spec("vae", compute, outline.bytes() as u64);
-        Ok(Self(Arc::new(Weights { tensors, spec, compute: compute.clone(), outline })))
+        Ok(Self(Arc::new(Weights { tensors, spec, kind, compute: compute.clone(), outline })))
     }
 
     /// What is loaded for it.
@@ -75,11 +84,11 @@ impl Vae {
     /// # Errors
     /// Where the file cannot be read, there is no room, or the run is cancelled.
     pub fn load(&self, context: &Context) -> Result<Lease<LoadedVae>, NodeError> {
-        let Weights { tensors, spec, compute, .. } = &*self.0;
+        let Weights { tensors, spec, kind, compute, .. } = &*self.0;
         context.component(spec, |progress| {
             let mut report = load_progress(progress, spec.bytes);
             let options = LoadOptions { progress: Some(&mut report), ..LoadOptions::default() };
-            let loaded = ebb_models::vae::Vae::load(compute.ops(), &tensors.source, options);
+            let loaded = Autoencoder::load(*kind, compute.ops(), &tensors.source, options);
             let loaded = loaded.map_err(|e| model_error(&spec.label, e))?;
             Ok(LoadedVae(InMemory::new(loaded)))
         })
@@ -100,9 +109,10 @@ impl Vae {
         self.count(|vae| vae.encode(&zeros(&[batch, 3, height, width])?))
     }
 
-    fn count(&self, run: impl FnOnce(&ebb_models::vae::Vae) -> ebb_models::Result<Tensor>) -> Option<u64> {
+    fn count(&self, run: impl FnOnce(&Autoencoder) -> ebb_models::Result<Tensor>) -> Option<u64> {
         let ops = self.0.compute.counting();
-        let vae = ebb_models::vae::Vae::load(&ops, &self.0.tensors.source, LoadOptions::default()).ok()?;
+        let vae =
+            Autoencoder::load(self.0.kind, &ops, &self.0.tensors.source, LoadOptions::default()).ok()?;
         ops.reset_peak();
         run(&vae).ok()?;
         ops.peak_bytes().map(|bytes| bytes as u64)

@@ -12,6 +12,7 @@
 //! - `file`: formats, headers, checks; reading by position
 //! - `convert`: stored values to f32, bf16 and f16
 //! - [`detect`]: which family, which components, and why
+//! - [`diffusers`]: tensors in that library's naming, seen as those of single files
 //! - `folders`: ComfyUI's model folders, and which names resolve to which files
 //! - `source`: views with prefixes and other names
 //! - `t5`: llama.cpp's tensor names, and where a vocabulary is looked for
@@ -19,6 +20,7 @@
 
 mod convert;
 pub mod detect;
+pub mod diffusers;
 mod dtype;
 mod error;
 mod file;

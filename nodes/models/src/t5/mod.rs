@@ -104,8 +104,19 @@ impl T5 {
         &self.params
     }
 
+    /// How many layers it has.
+    pub fn layers(&self) -> usize {
+        self.layers.len()
+    }
+
     /// Encodes chunks of one length: `[n, tokens, width]`.
     pub fn forward(&self, chunks: &[Vec<Token>]) -> Result<Tensor> {
+        self.forward_to(chunks, -1)
+    }
+
+    /// As [`forward`](Self::forward), of a layer counted from the end (−1 is the last), normalised as the last one
+    /// is. A layer that is not there is the last, as in the reference.
+    pub fn forward_to(&self, chunks: &[Vec<Token>], layer: i32) -> Result<Tensor> {
         let wrong = |input, found, expected| Error::Input { model: "T5 encoder", input, found, expected };
         let (length, width) = (chunks[0].len(), self.tokens.width);
         let mut values = Vec::with_capacity(chunks.len() * length * width);
@@ -123,7 +134,9 @@ impl T5 {
         }
         let mut x = self.ops.upload(Dims::tokens(chunks.len(), length, width), &values)?;
         let bias = self.relative_bias(length)?;
-        for layer in &self.layers {
+        let depth = self.layers.len();
+        let left_out = usize::try_from(-1 - i64::from(layer)).ok().filter(|&n| n < depth).unwrap_or(0);
+        for layer in &self.layers[..depth - left_out] {
             x = layer.forward(&self.ops, x, &bias)?;
         }
         self.ops.to_tokens(&self.ops.rms_norm(&x, &self.norm, EPS, Out::Stream)?)
@@ -167,13 +180,21 @@ fn bucket(query: usize, key: usize) -> usize {
     side + (exact + (scale * (half - exact) as f64) as usize).min(half - 1)
 }
 
-impl Encoder for T5 {
+/// T5 and the layer that is read from it.
+pub struct T5Reader<'a> {
+    /// The encoder.
+    pub t5: &'a T5,
+    /// The layer, counted from the end.
+    pub layer: i32,
+}
+
+impl Encoder for T5Reader<'_> {
     fn empty(&self, length: usize) -> Vec<Token> {
         (0..length).map(|i| Token::Id(if i == 0 { END } else { 0 })).collect()
     }
 
     fn encode(&self, chunks: &[Vec<Token>]) -> Result<Encoded> {
-        Ok(Encoded { context: self.forward(chunks)?, pooled: None })
+        Ok(Encoded { context: self.t5.forward_to(chunks, self.layer)?, pooled: None })
     }
 }
 

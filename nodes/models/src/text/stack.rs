@@ -8,7 +8,7 @@ use super::{Encoded, Token, encode_weighted};
 use crate::{
     Error, Result,
     clip::{Clip, ClipReader, Reading},
-    t5::T5,
+    t5::{T5, T5Reader},
 };
 
 /// How the encoders' outputs are put together.
@@ -76,7 +76,7 @@ impl Stack {
             Composition::Flux => {
                 let l = self.clip(&self.l, "ViT-L", &tokens.l, Reading::LAST.unprojected())?;
                 let t5 = self.t5.as_deref().ok_or_else(|| missing("T5"))?;
-                Ok(Encoded { context: encode_weighted(t5, &tokens.t5)?.context, pooled: l.pooled })
+                Ok(Encoded { context: self.t5(t5, &tokens.t5)?.context, pooled: l.pooled })
             }
         }
     }
@@ -93,6 +93,10 @@ impl Stack {
         encode_weighted(&ClipReader { clip, reading }, chunks)
     }
 
+    fn t5(&self, t5: &T5, chunks: &Chunks) -> Result<Encoded> {
+        encode_weighted(&T5Reader { t5, layer: self.layer.unwrap_or(-1) }, chunks)
+    }
+
     /// Every one of the three encoders may be missing; zeros take its place in the pooled vector.
     fn sd3(&self, tokens: &Tokens) -> Result<Encoded> {
         let hidden = Reading::HIDDEN;
@@ -102,7 +106,7 @@ impl Stack {
             .map(|_| self.clip(&self.l, "ViT-L", &tokens.l, hidden.unprojected()))
             .transpose()?;
         let g = self.g.as_ref().map(|_| self.clip(&self.g, "bigG", &tokens.g, hidden)).transpose()?;
-        let t5 = self.t5.as_deref().map(|t5| encode_weighted(t5, &tokens.t5)).transpose()?;
+        let t5 = self.t5.as_deref().map(|t5| self.t5(t5, &tokens.t5)).transpose()?;
         let zeros = |width: usize| Tensor::zeros((1, width), DType::F32, &Device::Cpu);
         let pooled = |e: &Option<Encoded>, width: usize| match e.as_ref().and_then(|e| e.pooled.clone()) {
             Some(pooled) => Ok(pooled),

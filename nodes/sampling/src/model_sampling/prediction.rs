@@ -26,6 +26,8 @@ pub enum Prediction {
     },
     /// The clean latent itself.
     X0,
+    /// The clean latent itself, from a latent that is not scaled for the model (image-to-image models).
+    ImageToImage,
     /// Rectified flow (Liu et al. 2022): the latent is (1−σ)·x₀ + σ·noise and out = noise − x₀.
     Flow,
     /// Noise, with the boundary conditions of consistency models (Luo et al. 2023, "Latent Consistency
@@ -42,7 +44,7 @@ impl Prediction {
     fn sigma_data(self) -> f64 {
         match self {
             Self::Eps { sigma_data } | Self::V { sigma_data } | Self::Edm { sigma_data } => sigma_data,
-            Self::X0 | Self::Flow | Self::Lcm => 1.0,
+            Self::X0 | Self::ImageToImage | Self::Flow | Self::Lcm => 1.0,
         }
     }
 }
@@ -54,7 +56,7 @@ const LCM_TIMESTEP_SCALE: f64 = 10.0;
 impl ModelSampling {
     /// The latent as the model wants to see it.
     pub fn model_input(&self, sigma: f64, x: &Tensor) -> Result<Tensor> {
-        if self.prediction == Prediction::Flow {
+        if matches!(self.prediction, Prediction::Flow | Prediction::ImageToImage) {
             return Ok(x.clone());
         }
         let sigma_data = self.prediction.sigma_data();
@@ -69,7 +71,7 @@ impl ModelSampling {
             Prediction::Eps { .. } | Prediction::Flow => (1.0, -sigma),
             Prediction::V { .. } => (sigma_data * sigma_data / total, -sigma * sigma_data / total.sqrt()),
             Prediction::Edm { .. } => (sigma_data * sigma_data / total, sigma * sigma_data / total.sqrt()),
-            Prediction::X0 => return Ok(output.clone()),
+            Prediction::X0 | Prediction::ImageToImage => return Ok(output.clone()),
             Prediction::Lcm => {
                 let timestep = self.timestep(sigma) * LCM_TIMESTEP_SCALE;
                 let total = timestep * timestep + LCM_SIGMA_DATA * LCM_SIGMA_DATA;

@@ -169,6 +169,31 @@ impl ModelFolders {
         Ok(file)
     }
 
+    /// Opens the files of one part of a model in several files (`unet`, `text_encoder_2` …): the half-precision file
+    /// where there is one, or all of its shards. Empty where the model has no such part.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve) and [`ModelFile::open`]; [`WeightError::NotListed`] for a file that is a link
+    /// out of the model folders.
+    pub fn open_part(&self, model: &str, part: &str) -> Result<Vec<Arc<ModelFile>>> {
+        let folder = self.resolve(layout::DIFFUSERS, model)?.join(part);
+        let allowed = self.real_roots();
+        let mut opened = Vec::new();
+        for path in walk::part_files(&folder) {
+            let real = path.canonicalize().map_err(|e| WeightError::io(&path, e))?;
+            if !allowed.iter().any(|root| real.starts_with(root)) {
+                let why = format!("its {part} is a link that leads out of the model folders");
+                return Err(self.not_listed(layout::DIFFUSERS, model, Some(&why)));
+            }
+            let file = ModelFile::open(&real)?;
+            if !file.is_at(&real) {
+                return Err(WeightError::Changed { file: real });
+            }
+            opened.push(file);
+        }
+        Ok(opened)
+    }
+
     fn kind(&self, kind: &str) -> Option<&Kind> {
         self.kinds.get(layout::current_name(kind))
     }

@@ -106,3 +106,36 @@ fn entry(name: &str, root: usize, path: &Path) -> Option<ListedModel> {
         created: metadata.created().ok().and_then(seconds),
     })
 }
+
+/// How files of a part are called, the preferred ones first.
+const PART_FILES: [&str; 8] = [
+    "diffusion_pytorch_model.fp16.safetensors",
+    "diffusion_pytorch_model.safetensors",
+    "diffusion_pytorch_model.fp16.bin",
+    "diffusion_pytorch_model.bin",
+    "model.fp16.safetensors",
+    "model.safetensors",
+    "pytorch_model.fp16.bin",
+    "pytorch_model.bin",
+];
+
+/// The files that make one part of a model: one, or its shards in order (`model-00001-of-00002.safetensors`).
+pub(super) fn part_files(folder: &Path) -> Vec<PathBuf> {
+    if let Some(one) = PART_FILES.iter().map(|name| folder.join(name)).find(|path| path.is_file()) {
+        return vec![one];
+    }
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let is_shard = |path: &PathBuf| {
+        path.file_name()
+            .and_then(|name| name.to_str())
+            .is_some_and(|name| name.ends_with(".safetensors") && name.contains("-of-") && path.is_file())
+    };
+    let mut shards: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(is_shard).collect();
+    // Where both precisions are there, the smaller one is taken.
+    let is_half = |path: &PathBuf| path.to_string_lossy().contains(".fp16");
+    if shards.iter().any(is_half) {
+        shards.retain(is_half);
+    }
+    shards.sort();
+    shards
+}
