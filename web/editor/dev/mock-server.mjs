@@ -122,6 +122,7 @@ export async function startMock({ port = 0, stepMs = 60, dist = join(here, "../d
       response.end(Buffer.isBuffer(body) ? body : body === null ? "" : JSON.stringify(body))
     }
     try {
+      if (path === "/v1/events") return v1.watch(response)
       const route = routes[`${request.method} ${path}`]
       if (route) return answer(...route(raw.length && raw[0] === 123 ? JSON.parse(raw) : {}, url))
       if (path.startsWith("/history/")) {

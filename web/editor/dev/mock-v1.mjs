@@ -21,6 +21,7 @@ export class MockV1 {
     this.peak = 0
     this.busy = null
     this.sweeps = new Map()
+    this.watchers = new Set()
     engine.listeners.push((type, node, prompt_id) => this.step(type, node, prompt_id))
     this.timer = setInterval(() => this.sample(), 200)
     this.timer.unref()
@@ -39,6 +40,18 @@ export class MockV1 {
 
   mark(kind, label, bytes, node = null, prompt_id = null) {
     this.markers.push({ t: Date.now(), kind, label, bytes, node, prompt_id })
+    this.tell("marker", this.markers.at(-1))
+  }
+
+  tell(event, data) {
+    for (const response of this.watchers) response.write(`id: ${data.t}\nevent: ${event}\ndata: ${JSON.stringify(data)}\n\n`)
+  }
+
+  watch(response) {
+    response.writeHead(200, { "Content-Type": "text/event-stream" })
+    response.flushHeaders()
+    this.watchers.add(response)
+    response.on("close", () => this.watchers.delete(response))
   }
 
   sample() {

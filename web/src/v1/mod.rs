@@ -2,7 +2,7 @@
 //!
 //! - [`jobs`]: submit with an idempotency key, look, cancel, move. [`events`]: follow a job by server-sent events.
 //! - [`queue`]: pause and resume. [`results`]: files by their content. [`memory`]: what is held, and by whom.
-//! - [`plan`]: what would run. [`sweep`]: one workflow with many values, as one job. [`models`]: what files there are. [`templates`]: example workflows.
+//! - [`watch`]: memory as it changes. [`plan`]: what would run. [`sweep`]: one workflow with many values, as one job. [`models`]: what files there are. [`templates`]: example workflows.
 //! - [`types`]: the shapes of requests and answers. [`error`]: the one shape of errors.
 
 pub(crate) mod error;
@@ -17,6 +17,7 @@ mod results;
 mod sweep;
 mod templates;
 mod types;
+mod watch;
 
 use axum::Router;
 use axum::routing::{get, post};
@@ -35,6 +36,9 @@ pub(crate) fn routes() -> Router<App> {
         .route("/v1/queue/resume", post(queue::resume))
         .route("/v1/results/{sha256}", get(results::file))
         .route("/v1/memory", get(memory::look))
+        .route("/v1/memory/evict", post(memory::evict))
+        .route("/v1/memory/pin", post(memory::pin))
+        .route("/v1/events", get(watch::follow))
         .route("/v1/plan", post(plan::look))
         .route("/v1/sweep", post(sweep::submit))
         .route("/v1/sweep/estimate", post(sweep::estimate))

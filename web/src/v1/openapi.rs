@@ -3,7 +3,7 @@
 use axum::response::Response;
 use utoipa::OpenApi;
 
-use super::{events, jobs, memory, models, plan, queue, results, sweep, templates, types};
+use super::{events, jobs, memory, models, plan, queue, results, sweep, templates, types, watch};
 use crate::answer;
 
 #[derive(OpenApi)]
@@ -25,6 +25,9 @@ use crate::answer;
         queue::resume,
         results::file,
         memory::look,
+        memory::evict,
+        memory::pin,
+        watch::follow,
         plan::look,
         sweep::submit,
         sweep::estimate,

@@ -138,3 +138,73 @@ fn the_description_is_served() {
     assert!(document["paths"]["/v1/jobs"]["post"]["responses"]["201"].is_object());
     assert_eq!(get(server.address, "/v1/nothing").json()["error"]["code"], "no_such_route");
 }
+
+/// The first events of `/v1/events`, until one of that name: name and data.
+fn watched(server: &Running, after: u64, until: &str) -> Vec<(String, Json)> {
+    let mut stream = TcpStream::connect(server.address).expect("a connection");
+    let request = format!(
+        "GET /v1/events?after={after} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+        server.address
+    );
+    stream.write_all(request.as_bytes()).expect("sent");
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).expect("a timeout");
+    let (mut found, mut name) = (Vec::new(), String::new());
+    for line in BufReader::new(stream).lines() {
+        let line = line.expect("a line");
+        if let Some(event) = line.strip_prefix("event: ") {
+            name = event.to_owned();
+        } else if let Some(data) = line.strip_prefix("data: ") {
+            found.push((std::mem::take(&mut name), serde_json::from_str(data).expect("JSON")));
+        }
+        if found.last().is_some_and(|(name, data): &(String, Json)| name == "marker" && data["kind"] == until)
+        {
+            break;
+        }
+    }
+    found
+}
+
+#[test]
+fn memory_is_told_over_time_and_can_be_given_back() {
+    let server = Running::start(|_| {});
+    let prompt = json!({
+        "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 255}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "m"}},
+    });
+    let (_, job) = submit(&server, None, &json!({"prompt": prompt}));
+    let id = job["id"].as_str().expect("an id");
+    until(&server, id, "succeeded");
+    let memory = get(server.address, "/v1/memory").json();
+    let kinds: Vec<&str> =
+        memory["markers"].as_array().expect("marks").iter().filter_map(|m| m["kind"].as_str()).collect();
+    assert_eq!((kinds.first(), kinds.last()), (Some(&"job_start"), Some(&"job_end")), "{kinds:?}");
+    let samples = memory["samples"].as_array().expect("samples");
+    assert!(!samples.is_empty() && samples.iter().all(|s| s["bytes"].is_array()), "{memory}");
+    // The picture is kept for the next run: 64 × 64 × 3 numbers.
+    let kept = memory["residents"].as_array().expect("residents").iter().find(|r| r["kind"] == "cache");
+    let kept = kept.unwrap_or_else(|| panic!("no cached output in {memory}"));
+    assert_eq!(kept["bytes"], 64 * 64 * 3 * 4);
+    let freed = post(server.address, "/v1/memory/evict", &json!({"id": kept["id"]}));
+    assert_eq!((freed.status, &freed.json()["freed"]), (200, &kept["bytes"]));
+    let again = post(server.address, "/v1/memory/evict", &json!({"id": kept["id"]}));
+    assert_eq!((again.status, &again.json()["error"]["code"]), (404, &json!("not_in_memory")));
+    let pin = post(server.address, "/v1/memory/pin", &json!({"id": "nobody", "pinned": true}));
+    assert_eq!(pin.status, 404);
+    assert_eq!(post(server.address, "/v1/memory/pin", &json!({"id": "nobody"})).status, 400);
+
+    // Later answers leave out what was seen.
+    let now = memory["now"].as_u64().expect("a moment");
+    let later = get(server.address, &format!("/v1/memory?since={now}")).json();
+    assert!(
+        later["markers"].as_array().expect("marks").iter().all(|m| m["t"].as_u64() > Some(now)),
+        "{later}"
+    );
+
+    // The stream tells the past to whoever asks for it, in its order.
+    let events = watched(&server, 1, "job_end");
+    let moments: Vec<u64> = events.iter().filter_map(|(_, data)| data["t"].as_u64()).collect();
+    assert!(moments.is_sorted(), "{moments:?}");
+    for name in ["memory", "marker", "residents"] {
+        assert!(events.iter().any(|(event, _)| event == name), "{name} is missing: {events:?}");
+    }
+}

@@ -38,7 +38,8 @@ export interface Resident {
   pinned: boolean
   state: "loading" | "in_use" | "evictable"
   holders: { node: string; class_type: string; prompt_id: string }[]
-  next_use: { step: number; node: string; prompt_id: string } | null
+  /** A waiting job has no plan yet: it says neither step nor node. */
+  next_use: { step: number | null; node: string | null; prompt_id: string } | null
 }
 
 export interface PlanReport {

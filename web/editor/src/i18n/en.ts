@@ -207,6 +207,7 @@ export const en = {
   "memory.loading": "loading",
   "memory.pinned": "pinned",
   "memory.next": "needed next at step {step} by node {node}",
+  "memory.nextJob": "a waiting job needs it next",
   "memory.noNext": "no waiting job needs it",
   "memory.freed": "{bytes} given back.",
   "memory.marker.load": "loaded",

@@ -209,6 +209,7 @@ export const zh: Strings = {
   "memory.loading": "加载中",
   "memory.pinned": "已固定",
   "memory.next": "下次在第 {step} 步由节点 {node} 使用",
+  "memory.nextJob": "下一个等待的任务需要它",
   "memory.noNext": "没有等待中的任务需要它",
   "memory.freed": "已归还 {bytes}。",
   "memory.marker.load": "加载",

@@ -3,7 +3,7 @@
 import type { App } from "../app.ts"
 import { type Resident, v1 } from "../api/v1.ts"
 import { t } from "../i18n/index.ts"
-import { fill, h } from "../ui/dom.ts"
+import { fill, h, throttle } from "../ui/dom.ts"
 import { bytes } from "../ui/format.ts"
 import { iconButton } from "../ui/bar.ts"
 import type { Panel } from "../ui/shell.ts"
@@ -12,7 +12,9 @@ import { MemoryChart } from "./memory-chart.ts"
 import { MemoryLog } from "./memory-log.ts"
 import { failure } from "./state.ts"
 
+/** Where the server tells what happens, asking is for what it does not tell; elsewhere it is all there is. */
 const EVERY_MS = 1000
+const EVERY_MS_TOLD = 5000
 
 export function memoryPanel(app: App): Panel {
   return { id: "memory", title: t("panel.memory"), icon: "memory", place: "dock", key: "m", build: (body) => build(app, body) }
@@ -48,13 +50,19 @@ function build(app: App, body: HTMLElement): { shown(): void; hidden(): void } {
     } catch (error) {
       fill(body, failure(error))
     }
-    if (visible) timer = setTimeout(() => void ask(), EVERY_MS)
+    if (visible) timer = setTimeout(() => void ask(), news?.readyState === EventSource.OPEN ? EVERY_MS_TOLD : EVERY_MS)
+  }
+  let news: EventSource | null = null
+  const soon = throttle(() => void ask(), 200)
+  const listen = () => {
+    news = new EventSource(app.api.url("v1/events"))
+    for (const kind of ["memory", "marker", "residents"]) news.addEventListener(kind, soon)
   }
   // What changes, changes at these moments.
   app.runs.on("finished", () => void ask())
   return {
-    shown: () => ((visible = true), void ask()),
-    hidden: () => ((visible = false), clearTimeout(timer)),
+    shown: () => ((visible = true), listen(), void ask()),
+    hidden: () => ((visible = false), clearTimeout(timer), news?.close()),
   }
 }
 
@@ -76,8 +84,8 @@ function showResidents(app: App, element: HTMLElement, list: readonly Resident[]
 function residentRow(app: App, r: Resident, act: (work: Promise<unknown>) => void): HTMLElement {
   const held = r.state === "in_use"
   const why = held ? t("memory.inUse", { nodes: r.holders.map((x) => `${x.class_type} #${x.node}`).join(", ") }) : r.state === "loading" ? t("memory.loading") : t("memory.evictable")
-  const until = r.next_use ? t("memory.next", { step: r.next_use.step, node: r.next_use.node }) : t("memory.noNext")
-  const target = r.holders[0]?.node ?? r.next_use?.node
+  const until = !r.next_use ? t("memory.noNext") : r.next_use.node === null || r.next_use.step === null ? t("memory.nextJob") : t("memory.next", { step: r.next_use.step + 1, node: r.next_use.node })
+  const target = r.holders[0]?.node ?? r.next_use?.node ?? null
   const pin = iconButton("pin", `${r.pinned ? t("memory.unpin") : t("memory.pin")}: ${r.name}`, () => act(v1.pin(app.api, r.id, !r.pinned)))
   pin.setAttribute("aria-pressed", String(r.pinned))
   const evict = iconButton("evict", `${t("memory.evict")}: ${r.name}`, () => act(v1.evict(app.api, r.id).then(({ freed }) => toast(t("memory.freed", { bytes: bytes(freed) })))))
@@ -93,7 +101,7 @@ function residentRow(app: App, r: Resident, act: (work: Promise<unknown>) => voi
       h("div", { class: "small quiet" }, `${why} · ${until}`),
     ),
     target ? iconButton("fit", t("run.showNode"), () => app.editor.reveal(target)) : null,
-    pin,
+    r.kind === "weights" ? pin : null,
     evict,
   )
 }

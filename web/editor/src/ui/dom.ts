@@ -54,6 +54,17 @@ export function debounce<A extends unknown[]>(action: (...args: A) => void, wait
   }
 }
 
+/** However often it is called, the action happens once in a while, the last time after the last call. */
+export function throttle(action: () => void, wait: number): () => void {
+  let timer: ReturnType<typeof setTimeout> | undefined
+  return () => {
+    timer ??= setTimeout(() => {
+      timer = undefined
+      action()
+    }, wait)
+  }
+}
+
 /** Whether keys typed now belong to a text field. */
 export function isTyping(target: EventTarget | null): boolean {
   if (!(target instanceof HTMLElement)) return false
