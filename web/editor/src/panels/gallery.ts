@@ -6,7 +6,7 @@ import type { Files } from "../io/files.ts"
 import { iconButton } from "../ui/bar.ts"
 import { debounce, fill, h } from "../ui/dom.ts"
 import type { Panel } from "../ui/shell.ts"
-import { openWorkflow, type Picture, picturesOf } from "./jobs.ts"
+import { openPicture, type Picture, picturesOf } from "./jobs.ts"
 import { failure, quiet } from "./state.ts"
 
 export function galleryPanel(app: App, files: Files): Panel {
@@ -56,7 +56,7 @@ export function openViewer(app: App, files: Files, pictures: readonly Picture[],
       caption,
       iconButton("left", t("gallery.previous"), () => step(-1)),
       iconButton("right", t("gallery.next"), () => step(1)),
-      iconButton("open", t("gallery.open"), () => (close(), openWorkflow(pictures[index]!.entry.prompt, app, files))),
+      iconButton("open", t("gallery.open"), () => (close(), void openPicture(pictures[index]!, app, files))),
       iconButton("download", t("gallery.download"), () => h("a", { href: image.src, download: pictures[index]!.image.filename }).click()),
       iconButton("close", t("panel.close"), close),
     ),

@@ -23,6 +23,13 @@ export function workflowOf(item: QueueItem, app: App): Workflow {
 
 export const openWorkflow = (item: QueueItem, app: App, files: Files) => void files.show(workflowOf(item, app), null)
 
+/** The workflow that made one picture. A sweep makes many: what each came from is in the picture itself. */
+export async function openPicture({ image, entry }: Picture, app: App, files: Files): Promise<void> {
+  if (!entry.prompt[3]?.ebb_sweep) return openWorkflow(entry.prompt, app, files)
+  const answer = await fetch(app.api.view(image))
+  await files.openFile(new File([await answer.blob()], image.filename, { type: "image/png" }))
+}
+
 /** A job in few words: its first text or its first node. */
 export function titleOf(item: QueueItem): string {
   for (const node of Object.values(item[2])) {

@@ -140,7 +140,7 @@ function build(app: App, files: Files, body: HTMLElement): { shown(): void; hidd
     return cells > MAX_CELLS ? { problem: t("sweep.tooMany", { cells, limit: MAX_CELLS }) } : { axes }
   }
 
-  const request = (axes: Axis[]): SweepRequest => ({ prompt: prompt as never, axes, extra_data: { extra_pnginfo: { workflow: app.editor.current() } }, client_id: app.runs.socket.clientId })
+  const request = (axes: Axis[]): SweepRequest => ({ prompt: prompt as never, axes, extra_data: { preview_method: "auto", extra_pnginfo: { workflow: app.editor.current() } }, client_id: app.runs.socket.clientId })
 
   let turn = 0
   async function estimate(): Promise<void> {

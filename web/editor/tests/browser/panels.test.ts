@@ -123,6 +123,16 @@ describe.skipIf(process.env.EBB_URL)("panels", () => {
       return [n.type, n.widgets[0].value]
     })
     expect(node).toEqual(["LoraLoader", "watercolour.safetensors"])
+    // Dragged, it stands where it was let go.
+    await page.locator(".model", { hasText: "watercolour" }).dragTo(page.locator("#graph"), { targetPosition: { x: 300, y: 420 } })
+    await expect.poll(() => page.evaluate(() => window.ebb.editor.graph.nodes.length)).toBe(2)
+    const at = await page.evaluate(() => {
+      const { canvas, graph } = window.ebb.editor
+      const [x, y] = graph.nodes[1].pos
+      return [(x + canvas.ds.offset[0]) * canvas.ds.scale, (y + canvas.ds.offset[1]) * canvas.ds.scale]
+    })
+    expect(Math.abs(at[0]! - 300)).toBeLessThan(60)
+    expect(Math.abs(at[1]! - 420)).toBeLessThan(60)
     await page.context().close()
   })
 
