@@ -140,7 +140,8 @@ impl Workshop for EngineWorkshop {
             let loads = plan.steps.iter().flat_map(|step| &step.loads);
             Ok(Cost {
                 steps: plan.steps.len(),
-                steps_alone: plan.steps.iter().map(|step| 1 + step.equal.len()).sum(),
+                steps_alone: plan.cached.len()
+                    + plan.steps.iter().map(|step| 1 + step.equal.len()).sum::<usize>(),
                 loads: loads.map(|w| (w.key.to_string(), w.label.to_string(), w.bytes)).collect(),
                 outputs: valid.outputs.len(),
                 peak: plan.predicted_peak,

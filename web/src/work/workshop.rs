@@ -59,7 +59,7 @@ pub struct Run {
 pub struct Cost {
     /// Steps that would run.
     pub steps: usize,
-    /// Steps if no work were shared.
+    /// Steps if no work were shared, and none were in the cache.
     pub steps_alone: usize,
     /// Loads of weights, in their order: key, name and bytes.
     pub loads: Vec<(String, String, u64)>,

@@ -158,6 +158,9 @@ describe.skipIf(!available)("with the real server", () => {
   it("runs a sweep as one job, fills its grid, and opens a cell from its picture", async () => {
     const { page, complaints } = await stage.open()
     await dropWorkflow(page, "text-to-image.json")
+    // What earlier tests left in the cache would not run again.
+    await page.evaluate(() => window.ebb.api.free())
+    await expect.poll(() => page.evaluate(async () => (await (await fetch("/v1/memory")).json()).residents.length), { timeout: 10_000 }).toBe(0)
     await page.locator("#graph").focus()
     await page.keyboard.press("s")
     await page.getByRole("button", { name: "Add an axis" }).click()
