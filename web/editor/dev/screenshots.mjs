@@ -99,6 +99,7 @@ await shot("sweep", {}, async (page) => {
   await page.waitForTimeout(600)
   await page.getByRole("button", { name: "Run the sweep" }).click()
   await page.waitForFunction(() => document.querySelectorAll(".sweep-cell img").length >= 8, null, { timeout: 120_000 })
+  await fit(page)
 })
 await shot("models", {}, async (page) => {
   await demo(page)

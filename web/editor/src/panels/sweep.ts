@@ -115,9 +115,15 @@ function build(app: App, files: Files, body: HTMLElement): { shown(): void; hidd
       "fieldset",
       { class: "axis" },
       h("legend", {}, t("sweep.axis", { number: index + 1 })),
-      h("div", { class: "axis-top" }, h("label", { class: "field" }, h("span", {}, t("sweep.node")), node), h("label", { class: "field" }, h("span", {}, t("sweep.input")), input), remove),
-      declOf(draft)?.kind === "string" ? h("label", { class: "field" }, h("span", {}, t("sweep.search")), search) : null,
-      h("label", { class: "field" }, h("span", {}, `${t("sweep.values")} · ${t("sweep.valuesHint")}`), values),
+      h(
+        "div",
+        { class: "axis-what" },
+        h("label", { class: "field" }, h("span", {}, t("sweep.node")), node),
+        h("label", { class: "field" }, h("span", {}, t("sweep.input")), input),
+        declOf(draft)?.kind === "string" ? h("label", { class: "field" }, h("span", {}, t("sweep.search")), search) : null,
+      ),
+      h("label", { class: "field axis-values" }, h("span", { title: t("sweep.valuesHint") }, t("sweep.values")), values),
+      remove,
     )
   }
 
