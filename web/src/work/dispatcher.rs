@@ -16,6 +16,7 @@ use futures::FutureExt;
 use serde_json::{Value as Json, json};
 
 use super::feed::Feed;
+use super::resume::shown_before;
 use super::stage::Stage;
 use super::workshop::{Run, Workshop};
 use crate::config::Folders;
@@ -244,7 +245,7 @@ fn prepare(bench: &Bench, claimed: &Claimed, id: Arc<str>) -> (Arc<Stage>, Run) 
     let body = &claimed.record.body;
     let prompt: Json = serde_json::from_str(body.prompt.get()).unwrap_or_default();
     let extra: Json = serde_json::from_str(body.extra_data.get()).unwrap_or_default();
-    let outputs: Vec<String> = serde_json::from_str(body.outputs.get()).unwrap_or_default();
+    let mut outputs: Vec<String> = serde_json::from_str(body.outputs.get()).unwrap_or_default();
     let ids = prompt.as_object().map(|p| p.keys().cloned().collect()).unwrap_or_default();
     let stage = Stage::new(
         id.clone(),
@@ -257,6 +258,15 @@ fn prepare(bench: &Bench, claimed: &Claimed, id: Arc<str>) -> (Arc<Stage>, Run) 
     );
     let extra_pnginfo = extra.get("extra_pnginfo").cloned().unwrap_or_default();
     let sweep = extra.get(SWEEP).cloned();
+    if sweep.is_some() && claimed.next_event > 1 {
+        let mut shown = shown_before(&*bench.store, &id, |kind| folder(&bench.folders, kind));
+        if let Some(last) = outputs.last().filter(|_| outputs.iter().all(|id| shown.contains_key(id))) {
+            // It was stopped after its last cell and before its end: a job has to run something.
+            shown.remove(last);
+        }
+        outputs.retain(|id| !shown.contains_key(id));
+        stage.recall(shown);
+    }
     // Newer front ends say what they want; "default" and what is unknown leave it to the server.
     let asked = extra.get("preview_method").and_then(Json::as_str).and_then(PreviewMethod::named);
     let previews = Previews { method: asked.unwrap_or(bench.previews.method), ..bench.previews };

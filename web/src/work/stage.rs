@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ebb_engine::events::{Event, EventKind, EventSink, JobError, Preview};
 use ebb_engine::node::NodeRef;
 use ebb_queue::{JobState, JobStore, NewEvent};
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 
 use super::feed::{Feed, Told};
 use super::outcome::{Record, raw};
@@ -67,6 +67,11 @@ impl Stage {
     /// Shows nothing from now on.
     pub(crate) fn mute(&self) {
         self.state().muted = true;
+    }
+
+    /// What an earlier run of the job showed already.
+    pub(crate) fn recall(&self, outputs: Map<String, Json>) {
+        self.state().record.outputs = outputs;
     }
 
     /// How the job ended and what is kept of it. A run that ended without saying how has failed.

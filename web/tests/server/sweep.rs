@@ -1,9 +1,12 @@
 //! `/v1/sweep`: every cell in one job, each with its own picture, state and workflow.
 
+use std::sync::Arc;
+
 use serde_json::{Value as Json, json};
 
 use crate::jobs::until;
 use crate::support::http::{get, post};
+use crate::support::nodes::slow;
 use crate::support::server::Running;
 
 fn body(colours: &Json) -> Json {
@@ -80,6 +83,36 @@ fn a_failing_cell_is_named_and_finished_ones_stay() {
     let sweep = get(server.address, &format!("/v1/sweep/{id}")).json();
     assert_eq!(sweep["cells"][1]["status"], "failed", "{sweep}");
     assert_ne!(sweep["cells"][0]["status"], "failed", "{sweep}");
+}
+
+#[test]
+fn a_sweep_goes_on_after_the_server_was_stopped() {
+    let folder = Arc::new(tempfile::tempdir().expect("a folder"));
+    let server = Running::start_in(Arc::clone(&folder), |_| {});
+    let texts = json!(["one", "two", "three", "four"]);
+    let wanted = json!({"prompt": slow(0.4, ""), "axes": [{"node": "1", "input": "text", "values": texts}]});
+    let sent = post(server.address, "/v1/sweep", &wanted);
+    assert_eq!(sent.status, 200, "{}", sent.text());
+    let id = sent.json()["id"].as_str().expect("an id").to_owned();
+    let states = |server: &Running| -> Vec<String> {
+        let sweep = get(server.address, &format!("/v1/sweep/{id}")).json();
+        let cells = sweep["cells"].as_array().expect("cells").clone();
+        cells.iter().map(|cell| cell["status"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    while !states(&server).iter().any(|state| state == "completed") {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    drop(server);
+    let server = Running::start_in(folder, |_| {});
+    until(&server, &id, "succeeded");
+    assert_eq!(states(&server), ["completed"; 4]);
+    let history = get(server.address, &format!("/history/{id}")).json();
+    assert_eq!(history[&id]["outputs"].as_object().map(serde_json::Map::len), Some(4));
+    assert_eq!(history[&id]["outputs"]["0/1"]["text"], json!(["one"]));
+    // The first cell was done, so the second run had at most three to do.
+    let events = get(server.address, &format!("/v1/jobs/{id}/events")).text();
+    let made = events.lines().filter(|line| *line == "event: executed").count();
+    assert_eq!(made, 4, "each cell ran once to its end");
 }
 
 #[test]
