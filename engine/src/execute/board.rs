@@ -6,7 +6,7 @@
 //! that could ask for it. At zero uses a value is dropped.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 
 use crate::graph::{Graph, NodeIx};
 use crate::plan::Prepared;
@@ -56,6 +56,8 @@ pub(super) struct State {
     pub(super) from_cache: bool,
     /// Wanted for its effect: it runs even if nobody reads its outputs.
     pub(super) root: bool,
+    /// As a spent node that is to run once more: the call that gives it its values again.
+    pub(super) revived_by: Option<NodeIx>,
     /// Its place in the order; what a revision adds comes before what was there.
     pub(super) rank: u64,
 }
@@ -86,6 +88,8 @@ pub(super) struct Board {
     revision: u32,
     /// Staged nodes that are not done.
     pub(super) unfinished: usize,
+    /// Repeated calls of nodes that expanded: who is called again, and the spent nodes that wait for it.
+    pub(super) revivals: HashMap<NodeIx, (NodeIx, Vec<NodeIx>)>,
 }
 
 impl Board {
@@ -98,6 +102,7 @@ impl Board {
             ready_async: BinaryHeap::new(),
             revision: 0,
             unfinished: 0,
+            revivals: HashMap::new(),
         };
         board.fit();
         board
@@ -156,6 +161,9 @@ impl Board {
                 continue;
             }
             self.states[ix.index()].phase = Phase::Possible;
+            if self.graph.node(ix).spent {
+                open.extend(self.revive(ix));
+            }
             for place in 0..self.graph.node(ix).inputs.len() {
                 if let Some((from, slot)) = self.graph.node(ix).inputs[place].link() {
                     open.extend(self.add_use(from, slot));
@@ -197,6 +205,7 @@ impl Board {
                 // Nobody is left who could ask for it.
                 state.phase = Phase::Unknown;
                 open.extend(self.graph.node(from).inputs.iter().filter_map(|input| input.link()));
+                open.extend(self.let_rest(from));
             }
         }
     }
@@ -236,6 +245,10 @@ impl Board {
                     open.push(from);
                     self.wait_for(own, from);
                 }
+            }
+            if let Some(call) = self.states[own.index()].revived_by {
+                open.push(call);
+                self.wait_for(own, call);
             }
             if self.states[own.index()].waiting == 0 {
                 effects.free.push(own);

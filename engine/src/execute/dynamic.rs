@@ -41,6 +41,9 @@ impl DynPrompt {
             let all = Arc::make_mut(workflow);
             for ix in (self.built..graph.len()).map(NodeIx::new) {
                 let node = graph.node(ix);
+                if node.again {
+                    continue;
+                }
                 let mut entry = WorkflowNode::new(&*node.class.name);
                 for input in &node.inputs {
                     let value = match &input.source {

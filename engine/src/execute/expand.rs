@@ -7,6 +7,7 @@ use crate::cache::{By, Known, element};
 use crate::events::EventKind;
 use crate::graph::{GrowthLimits, NodeIx, Source};
 use crate::node::{Expansion, NodeError};
+use crate::validate::coerce_literals;
 use crate::value::{Column, Value};
 
 /// A node that expanded, until its subgraph has run.
@@ -56,6 +57,9 @@ impl Run<'_> {
             let grown = grown.map_err(|error| {
                 refused(NodeError::failed(format!("{} {error}", class.name)).exception("ValueError"))
             })?;
+            for &node in &grown.nodes {
+                coerce_literals(self.board.graph.node_mut(node));
+            }
             new.extend_from_slice(&grown.nodes);
             made[*call] = Made::Sources(grown.outputs);
         }
@@ -91,7 +95,7 @@ impl Run<'_> {
         }
         self.board.state_mut(ix).phase = Phase::Expanded;
         self.expanded.insert(ix, pending);
-        self.revise(ix, &mut effects);
+        self.revise(ix, &mut effects)?;
         // Only now: the subgraph may read what the node itself read.
         self.board.end_uses_of(ix, &mut effects);
         self.settle(effects);

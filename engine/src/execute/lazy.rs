@@ -37,7 +37,7 @@ impl Run<'_> {
             let names =
                 invoke::needs(&*class.node, &context, &calls).map_err(|error| self.failed(ix, error))?;
             drop(calls);
-            match self.asked(ix, &names) {
+            match self.asked(ix, &names)? {
                 Asked::Nothing => return self.execute(ix),
                 Asked::There => {}
                 Asked::Deferred => return Ok(()),
@@ -56,7 +56,7 @@ impl Run<'_> {
     }
 
     /// Stages the lazy inputs that a node named.
-    pub(super) fn asked(&mut self, ix: NodeIx, names: &[String]) -> Asked {
+    pub(super) fn asked(&mut self, ix: NodeIx, names: &[String]) -> Result<Asked, Stop> {
         let graph = &self.board.graph;
         let named = self.open_lazy(ix).filter(|place| {
             let name = &*graph.node(ix).inputs[*place].name;
@@ -64,7 +64,7 @@ impl Run<'_> {
         });
         let places: Vec<usize> = named.collect();
         if places.is_empty() {
-            return Asked::Nothing;
+            return Ok(Asked::Nothing);
         }
         let mut effects = Effects::default();
         let mut wants = Vec::new();
@@ -81,12 +81,12 @@ impl Run<'_> {
         }
         if wants.is_empty() {
             self.settle(effects);
-            return Asked::There;
+            return Ok(Asked::There);
         }
         self.board.state_mut(ix).phase = Phase::Staged;
         self.emit(EventKind::NodeDeferred { node: self.node_ref(ix), wants });
-        self.revise(ix, &mut effects);
+        self.revise(ix, &mut effects)?;
         self.settle(effects);
-        Asked::Deferred
+        Ok(Asked::Deferred)
     }
 }

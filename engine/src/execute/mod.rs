@@ -12,6 +12,7 @@ mod ending;
 mod expand;
 mod invoke;
 mod lazy;
+mod revive;
 mod run;
 mod weights;
 

@@ -21,6 +21,7 @@ use crate::events::EventKind;
 use crate::graph::NodeIx;
 use crate::node::{Context, NodeError, NodeRef, Outputs, RunInfo};
 use crate::schema::{Hidden, Work};
+use crate::validate::objection;
 use crate::value::Column;
 use crate::workflow::NodeId;
 
@@ -51,7 +52,7 @@ pub(super) struct Run<'e> {
     pub(super) waiting: HashMap<NodeIx, AbortHandle>,
     /// The node on the compute thread.
     pub(super) computing: Option<NodeIx>,
-    begun: HashMap<NodeIx, Instant>,
+    pub(super) begun: HashMap<NodeIx, Instant>,
     uis: HashMap<NodeIx, Arc<Map<String, Json>>>,
     origins: HashMap<NodeIx, Arc<NodeRef>>,
     pub(super) executed: Vec<NodeId>,
@@ -232,7 +233,13 @@ impl<'e> Run<'e> {
     }
 
     /// Has what was staged planned, and says so.
-    pub(super) fn revise(&mut self, cause: NodeIx, effects: &mut Effects) {
+    ///
+    /// # Errors
+    /// Where a node that was staged cannot run as it is: that is the fault of the node that expanded into it.
+    pub(super) fn revise(&mut self, cause: NodeIx, effects: &mut Effects) -> Result<(), Stop> {
+        for &ix in &effects.staged {
+            self.check(cause, ix)?;
+        }
         let (order, added_peak) = if effects.staged.is_empty() {
             (Vec::new(), 0)
         } else {
@@ -244,6 +251,21 @@ impl<'e> Run<'e> {
         self.emit(EventKind::PlanRevised { node, added: order.len(), predicted_peak });
         self.board.rank(&order, effects);
         self.look_ahead(&order);
+        Ok(())
+    }
+
+    /// Checks a node as validation checks those of a workflow.
+    fn check(&self, cause: NodeIx, ix: NodeIx) -> Result<(), Stop> {
+        let Some(objection) = objection(&self.board.graph, ix) else { return Ok(()) };
+        let node = self.board.graph.node(ix);
+        let blamed = node.origin.map_or(cause, |(parent, _)| parent);
+        let message = format!(
+            "{} expanded into a subgraph whose node `{}` ({}) cannot run: {objection}",
+            self.board.graph.node(blamed).class.name,
+            node.info.id,
+            node.class.name
+        );
+        Err(Stop::Failed(blamed, NodeError::failed(message).exception("ValueError")))
     }
 
     pub(super) fn columns(&self, ix: NodeIx) -> Columns {
@@ -341,7 +363,7 @@ impl<'e> Run<'e> {
             Said::Done(given) => self.ran(ix, given),
             Said::Needs(names) => {
                 let names = names.map_err(|error| self.failed(ix, error))?;
-                match self.asked(ix, &names) {
+                match self.asked(ix, &names)? {
                     Asked::Nothing => self.execute(ix),
                     Asked::There => self.think(ix),
                     Asked::Deferred => Ok(()),
@@ -383,6 +405,9 @@ impl<'e> Run<'e> {
         }
         if let Some(ui) = merge_ui(uis) {
             self.uis.insert(ix, ui);
+        }
+        if self.board.graph.node(ix).again {
+            return self.refill(ix, &expansions);
         }
         if !expansions.is_empty() {
             return self.expand(ix, made, &expansions);
@@ -452,6 +477,11 @@ impl<'e> Run<'e> {
             self.board.end_uses_of(ix, &mut effects);
         }
         self.settle(effects);
+        self.wake(waiters);
+    }
+
+    /// Something is done that others have waited for.
+    pub(super) fn wake(&mut self, waiters: Vec<NodeIx>) {
         for waiter in waiters {
             let state = self.board.state_mut(waiter);
             state.waiting -= 1;

@@ -35,7 +35,8 @@ impl Graph {
 
     pub(super) fn add(&mut self, info: Arc<NodeRef>, class: Class, origin: Option<(NodeIx, u32)>) -> NodeIx {
         let id = info.id.clone();
-        let node = GraphNode { info, class, inputs: Vec::new(), origin, spent: false, broken: false };
+        let node =
+            GraphNode { info, class, inputs: Vec::new(), origin, spent: false, broken: false, again: false };
         let ix = self.dag.add_node(node);
         self.ids.insert(id, ix);
         ix

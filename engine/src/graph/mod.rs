@@ -81,6 +81,8 @@ pub struct GraphNode {
     pub spent: bool,
     /// A link leads nowhere. Such a node is in nobody's way as long as no output needs it.
     pub broken: bool,
+    /// It stands for a node that expanded before, and is called once more for the values of its subgraph alone.
+    pub(crate) again: bool,
 }
 
 /// A wire of a graph.
@@ -154,6 +156,32 @@ impl Graph {
                 node.spent = true;
             }
         }
+    }
+
+    pub(crate) fn node_mut(&mut self, ix: NodeIx) -> &mut GraphNode {
+        &mut self.dag[ix]
+    }
+
+    /// Adds a copy of a node that expanded, to be called once more. No id leads to it.
+    pub(crate) fn call_again(&mut self, of: NodeIx) -> NodeIx {
+        let node = GraphNode { again: true, ..self.dag[of].clone() };
+        let links: Vec<_> = node.inputs.iter().filter_map(|i| Some((i.link()?, i.lazy))).collect();
+        let ix = self.dag.add_node(node);
+        for ((from, slot), lazy) in links {
+            self.dag.add_edge(from, ix, Wire { slot: slot as u32, lazy });
+        }
+        ix
+    }
+
+    /// Gives a spent node the values again that it carried.
+    pub(crate) fn refill(&mut self, ix: NodeIx, values: &[(&str, Value)]) {
+        let node = &mut self.dag[ix];
+        for input in &mut node.inputs {
+            if let Some((_, value)) = values.iter().find(|(name, _)| *name == &*input.name) {
+                input.source = Source::Value(value.clone());
+            }
+        }
+        node.spent = false;
     }
 
     /// The graph as petgraph's algorithms take it.

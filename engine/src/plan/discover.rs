@@ -44,6 +44,12 @@ impl Canon {
         self.of.get(ix.index()).copied().flatten().unwrap_or(ix)
     }
 
+    /// Has a node do its own work, whatever it equals.
+    pub(crate) fn alone(&mut self, ix: NodeIx) {
+        self.of.resize(self.of.len().max(ix.index() + 1), None);
+        self.of[ix.index()] = Some(ix);
+    }
+
     /// Finds the node that does the work of `ix`, which may be itself from now on.
     pub(crate) fn assign(&mut self, ix: NodeIx, signer: &Signer) -> NodeIx {
         if self.of.len() <= ix.index() {

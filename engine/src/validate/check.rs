@@ -301,7 +301,7 @@ impl<'r> Checker<'r> {
 }
 
 /// Ranges of numbers, values of combos.
-fn out_of_bounds(input: &Input, value: &Json) -> Option<IssueKind> {
+pub(super) fn out_of_bounds(input: &Input, value: &Json) -> Option<IssueKind> {
     if let Json::Number(number) = value {
         if let Some(min) = &input.min
             && smaller(number, min)

@@ -103,12 +103,15 @@ pub(super) fn fits(output: &crate::schema::Output, input: &Input) -> bool {
     match (&output.choices, &input.kind) {
         (Some(offered), InputType::Combo { choices, .. }) => offered.values() == choices.values(),
         (Some(_), _) => false,
-        (None, _) => {
-            let accepted = input.type_name();
-            output.kind == accepted
-                || output.kind.split(',').any(|kind| accepted.split(',').any(|a| a.trim() == kind.trim()))
-        }
+        (None, _) => kind_fits(&output.kind, input),
     }
+}
+
+/// [`fits`] for a type by its name.
+pub(super) fn kind_fits(kind: &str, input: &Input) -> bool {
+    let accepted = input.type_name();
+    let shared = || kind.split(',').any(|kind| accepted.split(',').any(|a| a.trim() == kind.trim()));
+    kind == "*" || accepted == "*" || kind == accepted || shared()
 }
 
 #[cfg(test)]

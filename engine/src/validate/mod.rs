@@ -7,6 +7,7 @@
 mod check;
 mod coerce;
 mod explain;
+mod grown;
 mod issue;
 mod report;
 mod text;
@@ -21,6 +22,7 @@ use crate::graph::Graph;
 use crate::registry::Registry;
 use crate::workflow::{NodeId, Workflow};
 use check::{Checked, Checker};
+pub(crate) use grown::{coerce_literals, objection};
 
 /// Checks a workflow. With `targets`, only those of its output nodes are to run.
 ///
