@@ -103,7 +103,11 @@ async fn what_is_wrong_with_an_inner_node_is_said_before_it_runs_and_blamed_on_t
         ("Number", json!({"value": -1001}), "Value -1001 smaller than min of -1000: value"),
         ("Number", json!({"value": "many"}), "Failed to convert an input value to a INT value: value"),
         ("Number", json!({"value": picture}), "Return type mismatch between linked nodes: value"),
-        ("Particular", json!({"picture": ["1", 0], "word": "one"}), "Return type mismatch between linked nodes"),
+        (
+            "Particular",
+            json!({"picture": ["1", 0], "word": "one"}),
+            "Return type mismatch between linked nodes",
+        ),
         ("Particular", json!({"picture": picture, "word": "three"}), "Value not in list: word"),
         ("Particular", json!({"word": "one"}), "Required input is missing: picture"),
     ];
