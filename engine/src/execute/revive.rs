@@ -10,7 +10,7 @@ use crate::events::EventKind;
 use crate::graph::NodeIx;
 use crate::node::{Expansion, NodeError};
 use crate::value::{Column, Value};
-use crate::workflow::InputValue;
+use crate::workflow::{InputValue, NodeId};
 
 impl Board {
     /// Has the node called again that expanded into a spent one. Gives that call, if it has to be made possible.
@@ -101,7 +101,7 @@ fn carried<'a>(
     let (call, inner) = id.strip_prefix(parent)?.strip_prefix('.')?.split_once('.')?;
     let (call, inner) = (call.parse::<usize>().ok()?, inner.strip_prefix("0.")?);
     let (_, expansion) = expansions.iter().find(|(number, _)| *number == call)?;
-    let node = expansion.graph.nodes.get(&inner.into())?;
+    let node = expansion.graph.nodes.get(&NodeId::from(inner))?;
     let values = node.inputs.iter().filter_map(|(name, input)| match input {
         InputValue::Value(value) => Some((name.as_str(), value.clone())),
         _ => None,
