@@ -19,7 +19,7 @@ use crate::value::Column;
 
 pub(crate) use holdings::{By, Holdings};
 pub use signature::Signature;
-pub(crate) use signature::{Known, Signer, element};
+pub(crate) use signature::{BySignature, Known, Signer, element};
 
 /// What is kept when no running job needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -62,7 +62,7 @@ struct Kept {
 /// Outputs by signature.
 pub(crate) struct Cache {
     policy: CachePolicy,
-    kept: LruCache<Signature, Kept>,
+    kept: LruCache<Signature, Kept, BySignature>,
     holdings: Arc<Holdings>,
     /// Counts uses, of weights and of outputs.
     clock: Arc<AtomicU64>,
@@ -72,20 +72,41 @@ pub(crate) struct Cache {
 
 impl Cache {
     pub(crate) fn new(policy: CachePolicy, holdings: Arc<Holdings>, clock: Arc<AtomicU64>) -> Self {
-        Self { policy, kept: LruCache::unbounded(), holdings, clock, bytes: 0, run: 0 }
+        Self {
+            policy,
+            kept: LruCache::unbounded_with_hasher(BySignature::default()),
+            holdings,
+            clock,
+            bytes: 0,
+            run: 0,
+        }
     }
 
     fn tick(&self) -> u64 {
         self.clock.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// A run begins. Under [`CachePolicy::LastRun`] the entries that its workflow does not name go;
-    /// those from inside of expansions wait for the end, for the run may come upon them yet.
-    pub(crate) fn begin(&mut self, run: u64, named: impl Fn(&Signature) -> bool) {
+    /// A run begins with a workflow that names these signatures; gives what was foretold of each that is kept. Under
+    /// [`CachePolicy::LastRun`] the entries that it does not name go; those from inside of expansions wait for the
+    /// end, for the run may come upon them yet.
+    pub(crate) fn begin(
+        &mut self,
+        run: u64,
+        named: impl Iterator<Item = Signature>,
+    ) -> Vec<Option<Arc<[Sketch]>>> {
         self.run = run;
-        if self.policy == CachePolicy::LastRun {
-            self.retain(|signature, kept| kept.entry.inner || named(signature));
+        let mut found = 0;
+        let sketches = named.map(|signature| {
+            let kept = self.kept.peek_mut(&signature)?;
+            found += usize::from(kept.run != run);
+            kept.run = run;
+            Some(kept.entry.sketches.clone())
+        });
+        let sketches = sketches.collect();
+        if self.policy == CachePolicy::LastRun && found < self.kept.len() {
+            self.retain(|_, kept| kept.entry.inner || kept.run == run);
         }
+        sketches
     }
 
     /// A run ended: what it did not come upon goes.

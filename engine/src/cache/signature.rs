@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,8 +13,37 @@ use crate::node::{Changed, Inputs};
 use crate::value::Value;
 
 /// How a value came about: equal signatures are equal work. (The first half of a SHA-256.)
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Signature([u8; 16]);
+
+impl Hash for Signature {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        hasher.write_u64(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
+    }
+}
+
+/// Maps by signature take its first bytes for their hash: it is one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        // Signatures write one number; anything else is folded in.
+        self.0 = bytes.iter().fold(self.0, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
+}
+
+/// The hasher of maps by signature.
+pub(crate) type BySignature = BuildHasherDefault<AsItIs>;
 
 impl fmt::Debug for Signature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -47,6 +77,8 @@ pub(crate) struct Signer {
     signatures: Vec<Signature>,
     /// What is hashed, gathered here first: one call of the hash a node.
     bytes: Vec<u8>,
+    /// The literals of the node at hand.
+    literals: Inputs,
 }
 
 /// The signature of one element of a signed output.
@@ -142,7 +174,8 @@ impl Signer {
             bytes.push(b'i');
             text(&mut bytes, node.info.id.as_str());
         }
-        let mut literals = Inputs::with_capacity(node.inputs.len());
+        let mut literals = std::mem::take(&mut self.literals);
+        literals.clear();
         let mut certain = true;
         for input in &node.inputs {
             text(&mut bytes, &input.name);
@@ -170,7 +203,7 @@ impl Signer {
             }
             _ => unique(),
         };
-        self.bytes = bytes;
+        (self.bytes, self.literals) = (bytes, literals);
         signature
     }
 

@@ -16,7 +16,6 @@ mod revive;
 mod run;
 mod weights;
 
-use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value as Json;
@@ -254,15 +253,14 @@ fn prepare(
     begins: Option<u64>,
 ) -> Prepared {
     let signer = Prepared::sign(graph);
-    let cached: HashMap<_, _> = {
+    let cached: Vec<_> = {
         let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
         let signatures = graph.submitted().map(|ix| signer.of(ix));
-        if let Some(run) = begins {
-            let named: HashSet<_> = signatures.clone().collect();
-            cache.begin(run, |signature| named.contains(signature));
+        match begins {
+            Some(run) => cache.begin(run, signatures),
+            None => signatures.map(|signature| cache.sketches(&signature)).collect(),
         }
-        signatures.filter_map(|signature| Some((signature, cache.sketches(&signature)?))).collect()
     };
     let keeps = matches!(policy, CachePolicy::LastRun | CachePolicy::Budget(_));
-    Prepared::new(graph, signer, &|signature| cached.get(signature).cloned(), keeps, room)
+    Prepared::new(graph, signer, &cached, keeps, room)
 }

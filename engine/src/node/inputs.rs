@@ -1,8 +1,8 @@
 //! The inputs of one call of a node.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use indexmap::IndexMap;
 use serde_json::Value as Json;
 
 use super::NodeError;
@@ -12,8 +12,13 @@ use crate::value::{Payload, Value};
 /// link where only literals are shown.
 #[derive(Clone, Debug, Default)]
 pub struct Inputs {
-    values: IndexMap<Arc<str>, Option<Value>>,
+    values: Vec<(Arc<str>, Option<Value>)>,
+    /// Where each name stands, once there are so many that looking at each takes longer.
+    places: HashMap<Arc<str>, usize>,
 }
+
+/// Nearly every node has fewer inputs, and few are found faster by looking than by hashing.
+const FEW: usize = 16;
 
 impl Inputs {
     /// No inputs.
@@ -22,22 +27,45 @@ impl Inputs {
     }
 
     pub(crate) fn with_capacity(inputs: usize) -> Self {
-        Self { values: IndexMap::with_capacity(inputs) }
+        Self { values: Vec::with_capacity(inputs), places: HashMap::new() }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.values.clear();
+        self.places.clear();
+    }
+
+    fn place(&self, name: &str) -> Option<usize> {
+        if self.places.is_empty() {
+            return self.values.iter().position(|(there, _)| &**there == name);
+        }
+        self.places.get(name).copied()
     }
 
     /// Sets an input; `None` is unset.
     pub fn set(&mut self, name: impl Into<Arc<str>>, value: Option<Value>) {
-        self.values.insert(name.into(), value);
+        let name = name.into();
+        if let Some(place) = self.place(&name) {
+            self.values[place].1 = value;
+            return;
+        }
+        self.values.push((name.clone(), value));
+        if !self.places.is_empty() {
+            self.places.insert(name, self.values.len() - 1);
+        } else if self.values.len() > FEW {
+            let names = self.values.iter().enumerate().map(|(place, (name, _))| (name.clone(), place));
+            self.places = names.collect();
+        }
     }
 
     /// Whether the workflow gives the input at all, set or unset.
     pub fn has(&self, name: &str) -> bool {
-        self.values.contains_key(name)
+        self.place(name).is_some()
     }
 
     /// The value, if it is set.
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.values.get(name)?.as_ref()
+        self.values[self.place(name)?].1.as_ref()
     }
 
     /// Every input in order.
@@ -179,6 +207,30 @@ fn mismatch(name: &str, expected: &str, found: &Value) -> NodeError {
 
 impl<N: Into<Arc<str>>> FromIterator<(N, Option<Value>)> for Inputs {
     fn from_iter<I: IntoIterator<Item = (N, Option<Value>)>>(iter: I) -> Self {
-        Self { values: iter.into_iter().map(|(name, value)| (name.into(), value)).collect() }
+        let mut inputs = Self::new();
+        iter.into_iter().for_each(|(name, value)| inputs.set(name, value));
+        inputs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_inputs_are_found_like_few_and_keep_their_order() {
+        for count in [3, FEW, FEW + 1, 100] {
+            let mut inputs: Inputs =
+                (0..count).map(|i| (format!("input{i}"), Some(Value::plain(i)))).collect();
+            inputs.set("input1", None);
+            inputs.set("input2", Some(Value::plain("again")));
+            let names: Vec<String> = inputs.iter().map(|(name, _)| name.to_owned()).collect();
+            assert_eq!(names, (0..count).map(|i| format!("input{i}")).collect::<Vec<_>>());
+            assert_eq!(inputs.unset().collect::<Vec<_>>(), ["input1"]);
+            assert_eq!(inputs.str("input2").unwrap(), "again");
+            assert!(inputs.has("input1") && inputs.get("input1").is_none() && !inputs.has("input"));
+            inputs.clear();
+            assert!(!inputs.has("input0"));
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::cache::{Signature, Signer};
+use crate::cache::{BySignature, Signature, Signer};
 use crate::graph::{Graph, NodeIx};
 
 /// Everything that `roots` need, in the order in which ComfyUI comes upon it (the last input
@@ -34,7 +34,7 @@ pub(crate) fn discover(
 /// Which node does the work of those that are equal to it: the one that was found first.
 #[derive(Default)]
 pub(crate) struct Canon {
-    by_signature: HashMap<Signature, NodeIx>,
+    by_signature: HashMap<Signature, NodeIx, BySignature>,
     of: Vec<Option<NodeIx>>,
 }
 

@@ -10,7 +10,7 @@ use super::order::order;
 use super::problem::{Problem, Setting};
 use super::simulate::{Idle, Trace, simulate};
 use super::{Decision, Doubt, Dying, Plan, Refusal, Step};
-use crate::cache::{Known, Signature, Signer};
+use crate::cache::{Known, Signer};
 use crate::graph::{Graph, NodeIx};
 use crate::node::{NodeRef, Saving, Savings, Sketch};
 use crate::residency::ComponentKey;
@@ -29,8 +29,8 @@ pub(crate) struct Prepared {
     savings: HashMap<NodeIx, Arc<[Saving]>>,
 }
 
-/// What the cache knows of a signature.
-pub(crate) type Lookup<'a> = &'a dyn Fn(&Signature) -> Option<Arc<[Sketch]>>;
+/// What the cache has of the nodes of a workflow, by their place: what was foretold of their outputs.
+pub(crate) type Cached<'a> = &'a [Option<Arc<[Sketch]>>];
 
 impl Prepared {
     /// Signs the nodes of a graph. To be planned next.
@@ -41,9 +41,10 @@ impl Prepared {
     }
 
     /// Plans a graph.
-    pub(crate) fn new(graph: &Graph, signer: Signer, cached: Lookup<'_>, keeps: bool, room: Room) -> Self {
+    pub(crate) fn new(graph: &Graph, signer: Signer, cached: Cached<'_>, keeps: bool, room: Room) -> Self {
         let mut forecasts = Forecasts::default();
-        let leaf = |ix| cached(&signer.of(ix)).is_some();
+        let lookup = |ix: NodeIx| cached.get(ix.index())?.clone();
+        let leaf = |ix: NodeIx| cached.get(ix.index()).is_some_and(Option::is_some);
         let mut seen = vec![false; graph.len()];
         let first = |ix: NodeIx| !std::mem::replace(&mut seen[ix.index()], true);
         let found = discover(graph, graph.outputs(), false, leaf, first);
@@ -68,7 +69,6 @@ impl Prepared {
                 deferred.push(ix);
             }
         }
-        let lookup = |ix: NodeIx| cached(&signer.of(ix));
         let roots: Vec<NodeIx> = nodes.iter().chain(&deferred).copied().collect();
         // Leaves are asked for nothing: what was foretold of them is in the cache.
         let mut leaves = Vec::new();
