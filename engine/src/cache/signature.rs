@@ -175,7 +175,6 @@ impl Signer {
             text(&mut bytes, node.info.id.as_str());
         }
         let mut literals = std::mem::take(&mut self.literals);
-        literals.clear();
         let mut certain = true;
         for input in &node.inputs {
             text(&mut bytes, &input.name);
@@ -203,6 +202,8 @@ impl Signer {
             }
             _ => unique(),
         };
+        // Whatever a literal refers to must not live longer for it.
+        literals.clear();
         (self.bytes, self.literals) = (bytes, literals);
         signature
     }

@@ -120,6 +120,11 @@ impl Run<'_> {
         // Whatever has not run by now was not needed.
         for ix in nodes.into_iter().chain([ix]) {
             self.spend(ix);
+            // An equal node that was given the values once more, and has run or was not needed.
+            let own = self.board.canon(ix);
+            if own != ix && self.board.state(own).phase == Phase::Done {
+                self.spend(own);
+            }
         }
         let mut effects = Effects::default();
         for (from, slot) in reads {
@@ -146,8 +151,9 @@ impl Run<'_> {
             let values: Vec<Column> = values.collect();
             if !values.is_empty() {
                 self.carried.insert(node, values);
-                if self.board.canon(node) != node {
-                    self.spend(node);
+                let own = self.board.canon(node);
+                if own != node {
+                    self.hand_over(node, own);
                 }
             }
         }

@@ -7,7 +7,7 @@ use super::board::{Board, Effects, Phase};
 use super::run::{Run, Stop};
 use crate::cache::{By, Known};
 use crate::events::EventKind;
-use crate::graph::NodeIx;
+use crate::graph::{NodeIx, Source};
 use crate::node::{Expansion, NodeError};
 use crate::value::{Column, Value};
 use crate::workflow::{InputValue, NodeId};
@@ -52,6 +52,27 @@ impl Board {
 }
 
 impl Run<'_> {
+    /// Another node does the work of one: if that one is spent, it gets the values, else they are given back.
+    pub(super) fn hand_over(&mut self, node: NodeIx, own: NodeIx) {
+        let graph = &self.board.graph;
+        if !graph.node(own).spent || self.board.state(own).phase != Phase::Done {
+            return self.spend(node);
+        }
+        let values = graph.node(node).inputs.iter().filter_map(|input| match &input.source {
+            Source::Value(value) if value.as_json().is_none() => Some((&*input.name, value.clone())),
+            _ => None,
+        });
+        let values: Vec<(String, Value)> = values.map(|(name, value)| (name.to_owned(), value)).collect();
+        let values: Vec<(&str, Value)> =
+            values.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+        self.board.graph.refill(own, &values);
+        if let Some(columns) = self.carried.remove(&node) {
+            self.carried.entry(own).or_default().extend(columns);
+        }
+        self.board.graph.spend(node);
+        self.dynamic.forget(&self.board.graph.node(node).info.id);
+    }
+
     /// A node was called again: the spent nodes of its subgraph get their values.
     pub(super) fn refill(&mut self, call: NodeIx, expansions: &[(usize, Expansion)]) -> Result<(), Stop> {
         let Some((_, spent)) = self.board.revivals.remove(&call) else { return Ok(()) };

@@ -1,6 +1,6 @@
 //! The weights that a run's steps will use: told to the residency manager, and read ahead while a step computes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use super::run::Run;
 use crate::graph::NodeIx;
 use crate::node::{Context, RunInfo, Sketch};
-use crate::residency::{ComponentSpec, Meanwhile};
+use crate::residency::{ComponentKey, ComponentSpec, Meanwhile};
 
 /// Weights that lie ahead.
 #[derive(Default)]
@@ -24,12 +24,15 @@ pub(super) struct Ahead {
     pub(super) promised: u64,
     /// Whether the step that reads run beside is still at it.
     computing: Arc<AtomicBool>,
+    /// What was tried beside that step: a file that cannot be read is not read again and again.
+    tried: HashSet<ComponentKey>,
 }
 
 impl Ahead {
     /// A step begins to compute, for the reads that run beside it.
     pub(super) fn step_begins(&mut self) {
         self.computing = Arc::new(AtomicBool::new(true));
+        self.tried.clear();
     }
 
     /// The step has ended.
@@ -97,6 +100,10 @@ impl Run<'_> {
             Some((*ix, spec.clone(), loader))
         });
         let Some((ix, spec, Some(loader))) = next else { return };
+        if self.info.cancel.is_cancelled() || self.ahead.tried.contains(&spec.key) {
+            return;
+        }
+        self.ahead.tried.insert(spec.key.clone());
         let forecast = forecasts.of(computing);
         let meanwhile = Meanwhile {
             own: self.uses(computing).iter().map(|spec| spec.key.clone()).collect(),

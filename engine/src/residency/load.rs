@@ -77,6 +77,9 @@ impl Residency {
         if !self.own_weights_are_there(context, meanwhile) || self.has(&spec.key) {
             return;
         }
+        if !meanwhile.computing.load(Ordering::Relaxed) || context.check().is_err() {
+            return;
+        }
         let Meanwhile { scratch, outputs, promised, .. } = *meanwhile;
         let limit = self.budget().map_or(promised, |budget| budget.min(promised)).saturating_sub(outputs);
         let bytes = spec.bytes.saturating_add(spec.load_overhead);
