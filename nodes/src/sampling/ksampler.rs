@@ -84,7 +84,8 @@ pub(super) fn forecast_with(
     let ways = model.ways(latent.batch.saturating_mul(2), latent.height, latent.width, tokens);
     let latent = LatentShape { channels: model.family.latent_channels, ..*latent };
     let uses = model.specs().cloned().collect();
-    Ok(Forecast { uses, ..Forecast::output(latent.sketch()?).scratch(scratch).or(ways) })
+    let loaders = vec![model.loader()];
+    Ok(Forecast { uses, loaders, ..Forecast::output(latent.sketch()?).scratch(scratch).or(ways) })
 }
 
 /// Samples a latent.

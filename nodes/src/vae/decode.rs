@@ -50,7 +50,7 @@ fn forecast(
         channels: 3,
     };
     let scratch = scratch(&vae, *latent).unwrap_or(0);
-    Ok(Forecast::output(shape.sketch()?).using(vae.spec().clone()).scratch(scratch))
+    Ok(Forecast::output(shape.sketch()?).loading(vae.spec().clone(), vae.loader()).scratch(scratch))
 }
 
 /// A latent's picture.

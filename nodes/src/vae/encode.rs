@@ -100,7 +100,7 @@ fn forecast(
         width: image.width / scale,
     };
     let scratch = scratch(&vae, *image).unwrap_or(0);
-    Ok(Forecast::output(shape.sketch()?).using(vae.spec().clone()).scratch(scratch))
+    Ok(Forecast::output(shape.sketch()?).loading(vae.spec().clone(), vae.loader()).scratch(scratch))
 }
 
 /// A picture's latent.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 use ebb_engine::node::{Context, NodeError, Saving};
-use ebb_engine::residency::{Component, ComponentKey, ComponentSpec, Lease};
+use ebb_engine::residency::{Component, ComponentKey, ComponentSpec, Lease, LoadProgress, Loader};
 use ebb_engine::value::Payload;
 use ebb_models::LoadOptions;
 use ebb_models::denoiser::{Denoiser, Input, Session};
@@ -66,22 +66,32 @@ impl LoadedDenoiser {
 
 impl Weights {
     fn load(&self, family: &Family, context: &Context) -> Result<Lease<LoadedDenoiser>, NodeError> {
-        let Self { tensors, spec, compute, base, .. } = self;
+        let Self { spec, base, .. } = self;
         if base.is_some() {
             make_way(context, spec);
         }
         context.component(spec, |progress| {
             let base = base.as_ref().map(|base| base.load(family, context)).transpose()?;
-            let mut report = load_progress(progress, spec.bytes);
-            let options = LoadOptions {
-                base: base.as_ref().map(|base| base.network.params()),
-                progress: Some(&mut report),
-                stream: None,
-            };
-            let loaded = (family.denoiser)(compute.ops(), &tensors.source, options);
-            let network = InMemory::new(loaded.map_err(|e| model_error(&spec.label, e))?);
-            Ok(LoadedDenoiser { network, base })
+            self.read(family, base, progress)
         })
+    }
+
+    fn read(
+        &self,
+        family: &Family,
+        base: Option<Lease<LoadedDenoiser>>,
+        progress: &LoadProgress<'_>,
+    ) -> Result<LoadedDenoiser, NodeError> {
+        let Self { tensors, spec, compute, .. } = self;
+        let mut report = load_progress(progress, spec.bytes);
+        let options = LoadOptions {
+            base: base.as_ref().map(|base| base.network.params()),
+            progress: Some(&mut report),
+            stream: None,
+        };
+        let loaded = (family.denoiser)(compute.ops(), &tensors.source, options);
+        let network = InMemory::new(loaded.map_err(|e| model_error(&spec.label, e))?);
+        Ok(LoadedDenoiser { network, base })
     }
 }
 
@@ -137,6 +147,14 @@ impl Model {
     /// What is loaded for it: the unpatched weights, and what patches changed of them.
     pub fn specs(&self) -> impl Iterator<Item = &ComponentSpec> {
         self.weights.base.iter().map(|base| &base.spec).chain([&self.weights.spec])
+    }
+
+    /// Reads the unpatched weights before a node asks for them.
+    pub fn loader(&self) -> (ComponentKey, Loader) {
+        let family = self.family;
+        let weights = Arc::clone(self.weights.base.as_ref().unwrap_or(&self.weights));
+        let key = weights.spec.key.clone();
+        (key, Loader::new(move |progress| weights.read(family, None, progress)))
     }
 
     /// Channels that the network reads: more than its latents have, where a picture is concatenated.
@@ -212,7 +230,7 @@ pub(crate) fn make_way(context: &Context, spec: &ComponentSpec) {
 
 /// Reports a load, and stops it when its run is cancelled.
 pub(crate) fn load_progress<'a>(
-    progress: &'a ebb_engine::residency::LoadProgress<'a>,
+    progress: &'a LoadProgress<'a>,
     total: u64,
 ) -> impl FnMut(usize) -> std::ops::ControlFlow<()> + 'a {
     let mut reported = 0;

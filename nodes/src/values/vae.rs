@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use ebb_engine::node::{Context, NodeError};
-use ebb_engine::residency::{Component, ComponentSpec, Lease};
+use ebb_engine::residency::{Component, ComponentSpec, Lease, LoadProgress, Loader};
 use ebb_engine::value::Payload;
 use ebb_models::LoadOptions;
 use ebb_weights::WeightSource;
@@ -40,6 +40,16 @@ impl LoadedVae {
     /// The network.
     pub fn network(&self) -> &Autoencoder {
         &self.0
+    }
+}
+
+impl Weights {
+    fn read(&self, progress: &LoadProgress<'_>) -> Result<LoadedVae, NodeError> {
+        let Self { tensors, spec, kind, compute, .. } = self;
+        let mut report = load_progress(progress, spec.bytes);
+        let options = LoadOptions { progress: Some(&mut report), ..LoadOptions::default() };
+        let loaded = Autoencoder::load(*kind, compute.ops(), &tensors.source, options);
+        Ok(LoadedVae(InMemory::new(loaded.map_err(|e| model_error(&spec.label, e))?)))
     }
 }
 
@@ -84,14 +94,13 @@ impl Vae {
     /// # Errors
     /// Where the file cannot be read, there is no room, or the run is cancelled.
     pub fn load(&self, context: &Context) -> Result<Lease<LoadedVae>, NodeError> {
-        let Weights { tensors, spec, kind, compute, .. } = &*self.0;
-        context.component(spec, |progress| {
-            let mut report = load_progress(progress, spec.bytes);
-            let options = LoadOptions { progress: Some(&mut report), ..LoadOptions::default() };
-            let loaded = Autoencoder::load(*kind, compute.ops(), &tensors.source, options);
-            let loaded = loaded.map_err(|e| model_error(&spec.label, e))?;
-            Ok(LoadedVae(InMemory::new(loaded)))
-        })
+        context.component(&self.0.spec, |progress| self.0.read(progress))
+    }
+
+    /// Reads the weights before a node asks for them.
+    pub fn loader(&self) -> Loader {
+        let weights = Arc::clone(&self.0);
+        Loader::new(move |progress| weights.read(progress))
     }
 
     /// What computes it.
