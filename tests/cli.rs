@@ -276,6 +276,24 @@ fn drawings_convert_and_run() {
 }
 
 #[test]
+fn coverage_tells_what_workflows_lack() {
+    let place = Place::new();
+    place.write(
+        "own.json",
+        &json!({"1": {"class_type": "Unheard", "inputs": {}}, "2": {"class_type": "KSampler", "inputs": {}}}),
+    );
+    place.write("list.json", &json!(["no workflow"]));
+    let demo = repository().join("workflows/text-to-image.json");
+    let said = succeeds(&place.ebb(["coverage".as_ref(), place.0.path().as_os_str(), demo.as_os_str()]));
+    assert!(said.contains("own.json: Unheard\n"), "{said}");
+    assert!(said.contains("1 of 2 workflows have every node that they need"), "{said}");
+    assert!(said.contains("1  lack Unheard"), "{said}");
+    let json = succeeds(&place.ebb(["coverage".as_ref(), "--json".as_ref(), demo.as_os_str()]));
+    let json: Json = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json["runs"], &json["of"], &json["lacking"]), (&json!(1), &json!(1), &json!([])));
+}
+
+#[test]
 fn completions_are_printed() {
     let place = Place::new();
     for shell in ["bash", "zsh", "fish", "powershell"] {

@@ -8,6 +8,7 @@
 mod assemble;
 mod completions;
 mod convert;
+mod coverage;
 mod failure;
 mod inspect;
 mod memory;
@@ -56,6 +57,8 @@ enum Command {
     Validate(validate::Arguments),
     /// Convert what the editor saves to the API format
     Convert(convert::Arguments),
+    /// Tell which workflows have every node that they need, and which nodes the others lack
+    Coverage(coverage::Arguments),
     /// List the nodes, or describe one
     Nodes(nodes::Arguments),
     /// Tell what a model file holds
@@ -85,6 +88,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Plan(arguments) => plan::run(arguments),
         Command::Validate(arguments) => validate::run(arguments),
         Command::Convert(arguments) => convert::run(&arguments),
+        Command::Coverage(arguments) => coverage::run(&arguments),
         Command::Nodes(arguments) => nodes::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Quantize(arguments) => quantize::run(&arguments),

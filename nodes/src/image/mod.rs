@@ -5,6 +5,7 @@ mod batch;
 mod blend;
 mod blur;
 mod compose;
+mod composite;
 mod load;
 mod pad;
 mod save;
@@ -43,5 +44,9 @@ pub(crate) fn register(registry: &mut Registry, folders: &Arc<Folders>) -> Resul
     registry.add(blend::JoinImageWithAlpha)?;
     registry.add(blend::SplitImageWithAlpha)?;
     registry.add(blend::ImageColorToMask)?;
+    registry.add(composite::ImageCompositeMasked)?;
+    registry.add(composite::LatentCompositeMasked)?;
+    registry.add(composite::MaskPreview(folders.clone()))?;
+    registry.add(composite::FluxKontextImageScale)?;
     registry.add(pad::ImagePadForOutpaint)
 }

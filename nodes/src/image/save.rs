@@ -174,11 +174,15 @@ impl Node for PreviewImage {
     }
 
     fn execute(&self, context: &Context, inputs: &Inputs) -> Result<Outcome, NodeError> {
-        let image = inputs.payload::<Image>("images")?;
-        let prefix = format!("ComfyUI_temp_{}", letters(context.node().id.as_str()));
-        let saver = Saver::new(&self.0.temp, &prefix, image.shape().width, image.shape().height)?;
-        save_all(context, &image, saver, "temp")
+        preview(context, &self.0, &*inputs.payload::<Image>("images")?)
     }
+}
+
+/// Writes pictures to the temp folder, and tells the client of them.
+pub(super) fn preview(context: &Context, folders: &Folders, image: &Image) -> Result<Outcome, NodeError> {
+    let prefix = format!("ComfyUI_temp_{}", letters(context.node().id.as_str()));
+    let saver = Saver::new(&folders.temp, &prefix, image.shape().width, image.shape().height)?;
+    save_all(context, image, saver, "temp")
 }
 
 #[cfg(test)]
