@@ -214,7 +214,10 @@ fn too_little_memory_is_refused_with_the_bytes() {
     let demo = demo();
     let output = place.ebb(["run", demo.to_str().unwrap(), "--memory", "1MiB"]);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
-    assert!(text(&output.stderr).contains("1048576 bytes"), "{}", text(&output.stderr));
+    let error = text(&output.stderr);
+    // What is needed and what there is, and what to do about it.
+    assert!(error.contains("MiB at the least, and there are 1.0 MiB"), "{error}");
+    assert!(error.contains("nothing was loaded") && error.contains("--memory"), "{error}");
     assert!(!place.path("output").join("ebb_00001_.png").exists());
 }
 
