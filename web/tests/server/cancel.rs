@@ -19,7 +19,7 @@ fn stop(server: &Running, id: &str) -> (Json, Duration) {
     (until(server, id, "cancelled"), asked.elapsed())
 }
 
-/// Events of a job so far, by name.
+/// Waits until something can be seen to have begun.
 fn wait_for(server: &Running, what: &str, mut seen: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !seen() {
