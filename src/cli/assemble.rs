@@ -88,6 +88,8 @@ pub(super) fn engine(
         Some(CacheChoice::Nothing) => Residency::new(KeepNothing, budget),
         Some(CacheChoice::Lru(count)) => Residency::new(Lru(count), budget),
         Some(CacheChoice::Last) => Residency::new(KeepLast, budget),
+        // A process that keeps no outputs ends with its run: what no step needs again would only take memory.
+        None if cache == CachePolicy::None => Residency::new(KeepNothing, budget),
         None => Residency::new(Foresight, budget),
     };
     let cache = match options.cache {

@@ -38,7 +38,8 @@ pub(super) struct FolderOptions {
 #[command(next_help_heading = "Engine")]
 pub(super) struct EngineOptions {
     /// What is kept when nothing needs it: `none`, `lru=N` (outputs and models that were used last),
-    /// or `last` (what the last workflow made, and models until room is needed)
+    /// or `last` (what the last workflow made, and models until room is needed) [default: `none` for a
+    /// single run]
     #[arg(long, value_name = "none|lru=N|last")]
     pub(super) cache: Option<CacheChoice>,
     /// The most memory that models, pictures and scratch may take: bytes (`6GiB`), a part of the

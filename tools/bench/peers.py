@@ -59,8 +59,11 @@ def ebb(args, precision):
     with tempfile.TemporaryDirectory() as base:
         base = Path(base)
         (base / "models/checkpoints").mkdir(parents=True)
-        (base / "models/checkpoints/peer.safetensors").symlink_to(Path(args.checkpoint).resolve())
-        (base / "workflow.json").write_text(json.dumps(workflow("peer.safetensors", args.size, args.steps)))
+        checkpoint = Path(args.checkpoint).resolve()
+        # The file's own folder is a model folder: a link out of one would not be followed.
+        paths = f"peer:\n  base_path: {checkpoint.parent}\n  checkpoints: .\n"
+        (base / "extra_model_paths.yaml").write_text(paths)
+        (base / "workflow.json").write_text(json.dumps(workflow(checkpoint.name, args.size, args.steps)))
         wall, _, _ = timed([
             args.ebb, "run", str(base / "workflow.json"), "--base-directory", str(base), "--precision", precision,
             "--threads", str(args.threads), "--report", str(base / "report.json"),

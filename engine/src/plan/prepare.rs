@@ -194,11 +194,14 @@ pub(crate) struct Room {
 impl Room {
     /// What an order does to memory. Unused weights that stay give way at the budget.
     fn trace(&self, problem: &Problem, order: &[u32]) -> Trace {
-        let idle = match self.budget {
-            Some(budget) => Idle::Yields { budget },
-            None if self.keeps_unused => Idle::Stays,
-            None => Idle::Goes,
-        };
+        if !self.keeps_unused {
+            // What a later step needs stays, and gives way only where the budget asks for it.
+            let trace = simulate(problem, order, Idle::Goes);
+            if self.budget.is_none_or(|budget| trace.peak <= budget) {
+                return trace;
+            }
+        }
+        let idle = self.budget.map_or(Idle::Stays, |budget| Idle::Yields { budget });
         simulate(problem, order, idle)
     }
 

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! `check` compares one call of the UNet in both precisions with candle's operators in f32, as plain and with every
-//! eleventh channel after a normalisation thirty times the others, and fails beyond the project's bounds. It holds the
+//! eleventh channel that convolutions read thirty times the others, and fails beyond the project's bounds. It holds the
 //! UNet in f32 beside. Otherwise prints seconds to load, seconds of each step of a guided pair, what the pool allocated
 //! afresh in it, and peaks.
 

@@ -2,7 +2,8 @@
 
 use ebb_models::source::{Info, Source, Values};
 
-/// Scales every eleventh channel that leaves a normalisation by thirty.
+/// Scales every eleventh channel that convolutions read by thirty. What attention reads stays as it is: scores
+/// hundreds of times too large would have one key win over all others, and which one is decided by rounding.
 pub(crate) struct Outliers<S>(pub(crate) S);
 
 impl<S: Source> Source for Outliers<S> {
@@ -15,7 +16,7 @@ impl<S: Source> Source for Outliers<S> {
     }
 
     fn read(&self, name: &str) -> ebb_models::Result<Values> {
-        let norm = ["in_layers.0.", "out_layers.0.", "norm1.", "norm3."].iter().any(|n| name.contains(n));
+        let norm = ["in_layers.0.", "out_layers.0."].iter().any(|n| name.contains(n));
         let values = self.0.read(name)?;
         if !norm {
             return Ok(values);
