@@ -50,7 +50,7 @@ await shot("editor", {}, async (page) => {
 })
 await shot("running", {}, async (page) => {
   await demo(page)
-  await page.evaluate(() => window.ebb.editor.graph.getNodeById(3) && (window.ebb.editor.graph.getNodeById(3).widgets[2].value = 20))
+  await page.evaluate(() => window.ebb.editor.graph.getNodeById(3) && (window.ebb.editor.graph.getNodeById(3).widgets[2].value = 60))
   await page.locator("#queue-button").click()
   await page.waitForFunction(() => [...(window.ebb.runs.current?.progress.values() ?? [])].some((p) => p.max > 1 && p.value > 6), null, { timeout: 120_000 })
 })
@@ -74,8 +74,11 @@ await shot("inspector-light", { theme: "light" }, async (page) => {
 await shot("memory", {}, async (page) => {
   await demo(page)
   await panel(page, "memory")
-  await run(page)
-  await run(page)
+  // Seeds of their own, so that every run computes.
+  for (const seed of [11, 12, 13]) {
+    await page.evaluate((seed) => (window.ebb.editor.graph.getNodeById(3).widgets[0].value = seed), seed)
+    await run(page)
+  }
   await page.waitForTimeout(1500)
   await fit(page)
   await page.mouse.move(430, 560)
