@@ -357,3 +357,80 @@ async fn taesd_and_pixels_stand_in_for_an_autoencoder() {
     }
     assert_eq!(io["decoded"].dims()[2], io["latent"].dims()[2] * 8);
 }
+
+/// SD 1's UNet from one file after two steps, for a given prompt.
+async fn unet(class: &str, name: &str, write: impl FnOnce(&Path)) -> Tensor {
+    let prompt = outputs("sd1")["context"].narrow(0, 0, 1).unwrap().contiguous().unwrap();
+    let bench = Bench::new(Conditioning::single(Entry::prompt(prompt, None)));
+    let file = bench.models.join("unet").join(name);
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    write(&file);
+    let inputs = match class {
+        "UNETLoader" => json!({"unet_name": name, "weight_dtype": "fp8_e4m3fn"}),
+        _ => json!({"unet_name": name}),
+    };
+    let workflow = json!({
+        "unet": node(class, inputs),
+        "prompt": node("Given", json!({})),
+        "latent": node("EmptyLatentImage", json!({"width": 64, "height": 64, "batch_size": 1})),
+        "sample": node("KSampler", json!({"model": ["unet", 0], "seed": 42, "steps": 2, "cfg": 1.0,
+            "sampler_name": "euler", "scheduler": "normal", "positive": ["prompt", 0], "negative": ["prompt", 0],
+            "latent_image": ["latent", 0], "denoise": 1.0})),
+        "catch": node("Catch", json!({"value": ["sample", 0]})),
+    });
+    bench.run(workflow).await.unwrap().downcast::<Latent>().unwrap().samples.clone()
+}
+
+/// SD 1's UNet with its values rounded to a type.
+fn rounded(dtype: DType) -> HashMap<String, Tensor> {
+    let listed = manifest("sd1");
+    let names = listed["tensors"].as_object().unwrap().iter();
+    let unet =
+        names.filter_map(|(name, shape)| Some((name, name.strip_prefix("model.diffusion_model.")?, shape)));
+    unet.map(|(name, short, shape)| {
+        let shape: Vec<usize> = serde_json::from_value(shape.clone()).unwrap();
+        let tensor = Tensor::from_vec(synth::tensor(name, &shape), shape, &Device::Cpu).unwrap();
+        (short.to_owned(), tensor.to_dtype(dtype).unwrap())
+    })
+    .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_packing_computes_with_the_values_that_it_holds() {
+    for dtype in [DType::F16, DType::BF16, DType::F8E4M3] {
+        let packed = rounded(dtype);
+        let widened: HashMap<String, Tensor> =
+            packed.iter().map(|(name, t)| (name.clone(), t.to_dtype(DType::F32).unwrap())).collect();
+        let save = |tensors: HashMap<String, Tensor>| {
+            move |file: &Path| candle_core::safetensors::save(&tensors, file).unwrap()
+        };
+        let expected = unet("UNETLoader", "wide.safetensors", save(widened)).await;
+        let found = unet("UNETLoader", "packed.safetensors", save(packed)).await;
+        assert_latent(&format!("{dtype:?}"), &found, &expected);
+        if dtype == DType::F16 {
+            let found = unet("UnetLoaderGGUF", "packed.gguf", write_gguf).await;
+            assert_latent("GGUF", &found, &expected);
+        }
+    }
+}
+
+/// SD 1's UNet as the GGUF files in circulation are: the original names without a prefix.
+fn write_gguf(file: &Path) {
+    let tensors = rounded(DType::F16);
+    let specs: Vec<ebb_weights::TensorSpec> = tensors
+        .iter()
+        .map(|(name, tensor)| ebb_weights::TensorSpec {
+            name: name.clone(),
+            dtype: ebb_weights::DType::F16,
+            shape: tensor.dims().to_vec(),
+        })
+        .collect();
+    let metadata = [("general.architecture".to_owned(), "sd1".to_owned())].into_iter().collect();
+    ebb_weights::write_gguf(file, &metadata, &specs, |spec, out| {
+        let values = tensors[&spec.name].flatten_all().unwrap().to_vec1::<half::f16>().unwrap();
+        let bytes: Vec<u8> = values.into_iter().flat_map(half::f16::to_le_bytes).collect();
+        out.write_all(&bytes).unwrap();
+        Ok(())
+    })
+    .unwrap();
+}

@@ -79,6 +79,8 @@ pub(super) fn forecast_with(
     tokens: usize,
 ) -> Result<Forecast, NodeError> {
     let (Some(model), Some(latent)) = (model, latent) else { return Ok(Forecast::unknown()) };
+    // A plan knows no prompt yet: a short one of the family is reckoned with.
+    let tokens = tokens.max(model.family.tokens);
     let scratch =
         model.scratch(latent.batch.saturating_mul(2), latent.height, latent.width, tokens).unwrap_or(0);
     let ways = model.ways(latent.batch.saturating_mul(2), latent.height, latent.width, tokens);
