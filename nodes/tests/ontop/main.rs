@@ -4,6 +4,7 @@
 mod control;
 mod custom_sampling;
 mod lora;
+mod pictures;
 mod support;
 #[allow(dead_code, reason = "the kit's rule as the reference tests have it; only files are made of it here")]
 #[path = "../../../tests/reference/networks/synth.rs"]
