@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ebb_engine::cache::CachePolicy;
 use ebb_engine::execute::{Engine, EngineConfig};
 use ebb_engine::registry::Registry;
+use ebb_engine::residency::pressure::{self, System};
 use ebb_engine::residency::{Foresight, KeepLast, KeepNothing, Lru, Residency};
 use ebb_kernels::{Kernels, Pool, Threads};
 use ebb_models::ops::{Ops, Precision};
@@ -13,7 +15,11 @@ use ebb_nodes::{Compute, Environment, Folders};
 use ebb_weights::ModelFolders;
 
 use super::failure::{Done, Failure};
+use super::memory::MemoryLimit;
 use super::options::{CacheChoice, EngineOptions, FolderOptions, PrecisionChoice};
+
+/// How often the rest of the machine is looked at.
+const PRESSURE: Duration = Duration::from_secs(1);
 
 impl FolderOptions {
     pub(super) fn pictures(&self) -> Folders {
@@ -92,6 +98,11 @@ pub(super) fn engine(
         None if cache == CachePolicy::None => Residency::new(KeepNothing, budget),
         None => Residency::new(Foresight, budget),
     };
+    if options.memory == MemoryLimit::Auto
+        && let Err(error) = pressure::watch(&residency, System::default(), PRESSURE)
+    {
+        tracing::warn!("pressure of other programs on memory is not watched: {error}");
+    }
     let cache = match options.cache {
         Some(CacheChoice::Nothing) => CachePolicy::None,
         Some(CacheChoice::Lru(count)) => CachePolicy::Lru(count),

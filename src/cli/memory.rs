@@ -1,7 +1,8 @@
 //! `--memory`: bytes, a part of the machine's, or what the machine can spare.
 
-use std::path::Path;
 use std::str::FromStr;
+
+use ebb_engine::residency::pressure::System;
 
 /// The most memory that the ledger may name.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -54,7 +55,7 @@ impl FromStr for MemoryLimit {
 impl MemoryLimit {
     /// The limit in bytes; none where there is none or the machine does not say what it has.
     pub(super) fn bytes(self) -> Option<u64> {
-        let part = |percent: f64| Some((available()? as f64 * percent / 100.0) as u64);
+        let part = |percent: f64| Some((System::default().limit()? as f64 * percent / 100.0) as u64);
         match self {
             Self::None => None,
             Self::Auto => part(90.0),
@@ -62,26 +63,6 @@ impl MemoryLimit {
             Self::Percent(percent) => part(percent),
         }
     }
-}
-
-/// The machine's memory, or the limit of the process's control group where that is less.
-fn available() -> Option<u64> {
-    let machine = super::process::kib(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemTotal");
-    let group = std::fs::read_to_string("/proc/self/cgroup").ok();
-    [machine, group.and_then(|group| group_limit(&group, Path::new("/sys/fs/cgroup")))]
-        .into_iter()
-        .flatten()
-        .min()
-}
-
-/// The least `memory.max` of a group and those above it (cgroup v2), or v1's one limit.
-fn group_limit(membership: &str, root: &Path) -> Option<u64> {
-    let read = |path: &Path| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
-    let v2 = membership.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
-    let group = root.join(v2.trim_start_matches('/'));
-    let above = group.ancestors().take_while(|path| path.starts_with(root));
-    let limits = above.filter_map(|path| read(&path.join("memory.max")));
-    limits.chain(read(&root.join("memory/memory.limit_in_bytes"))).min()
 }
 
 #[cfg(test)]
@@ -98,16 +79,5 @@ mod tests {
         for wrong in ["", "-1", "0", "1.2.3G", "6 GiB!", "101%", "NaN%", "1e30", "99999999999T"] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn the_tightest_group_counts() {
-        let root = tempfile::tempdir().unwrap();
-        let inner = root.path().join("a/b");
-        std::fs::create_dir_all(&inner).unwrap();
-        std::fs::write(inner.join("memory.max"), "max\n").unwrap();
-        assert_eq!(group_limit("0::/a/b\n", root.path()), None);
-        std::fs::write(root.path().join("a/memory.max"), "1000\n").unwrap();
-        assert_eq!(group_limit("0::/a/b\n", root.path()), Some(1000));
     }
 }

@@ -19,6 +19,7 @@ mod load;
 mod manager;
 mod outlook;
 mod policy;
+pub mod pressure;
 mod process;
 mod room;
 mod shelf;

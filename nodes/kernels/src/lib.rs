@@ -80,5 +80,5 @@ pub use pack::{ConvSpec, LinearSpec, PackedConv, PackedLinear, Quant, Storage};
 pub use path::Path;
 pub use pool::{Buf, Planned, Pool, PoolPlan, PoolStats};
 pub use threads::Threads;
-pub use view::{DType, Layout, Precision, Source, View, ViewMut};
+pub use view::{DType, Layout, Precision, Rows, Source, Stored, View, ViewMut};
 pub use workspace::{ProductSize, Workspace};

@@ -235,6 +235,39 @@ pub enum Source<'a> {
     Bf16(&'a [bf16]),
     /// Whole blocks of small integers, as a GGUF file holds them. Linear layers only.
     Quant(Quant, &'a [u8]),
+    /// Values that are somewhere else and are read a few rows at a time, as they are packed.
+    Stored(&'a dyn Stored),
+}
+
+/// Values that are read as they are packed, by several workers at once.
+pub trait Stored: std::fmt::Debug + Sync {
+    /// Number of elements.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// An empty source of the type that its elements are read as: one of the three plain ones.
+    fn like(&self) -> Source<'static>;
+
+    /// Reads the elements from number `from` on. `to` is of the type that [`like`](Self::like) says.
+    ///
+    /// # Errors
+    /// What went wrong, in words.
+    fn read(&self, from: usize, to: Rows<'_>) -> std::result::Result<(), String>;
+}
+
+/// Where stored values are read to.
+#[derive(Debug)]
+pub enum Rows<'a> {
+    /// f32 values.
+    F32(&'a mut [f32]),
+    /// f16 values.
+    F16(&'a mut [f16]),
+    /// bf16 values.
+    Bf16(&'a mut [bf16]),
 }
 
 impl Source<'_> {
@@ -245,6 +278,7 @@ impl Source<'_> {
             Source::F16(s) => s.len(),
             Source::Bf16(s) => s.len(),
             Source::Quant(q, s) => s.len() / q.block_bytes() * q.block_len(),
+            Source::Stored(s) => s.len(),
         }
     }
 

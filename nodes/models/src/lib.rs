@@ -26,6 +26,7 @@ pub mod ops;
 mod params;
 pub mod quantize;
 pub mod source;
+mod stored;
 pub mod stream;
 pub mod t5;
 pub mod taesd;

@@ -202,7 +202,7 @@ impl<'a> Loader<'a> {
                 values.push(self.read(t)?);
             }
         }
-        Ok(Parts { stored, values, blocks: None })
+        Ok(Parts { stored, values, blocks: None, files: Vec::new() })
     }
 
     /// The blocks that all of these matrices of `input` columns are stored in; none where one is not.
@@ -218,6 +218,18 @@ impl<'a> Loader<'a> {
             }
         }
         Ok(Some(Blocks { kinds, bytes }))
+    }
+
+    /// As [`parts`](Self::parts), left in their files where the backend reads them as it packs them.
+    fn parts_in_place(&self, tensors: &[String], stored: Stored) -> Result<Parts> {
+        if self.ops.reads_in_place() {
+            let files: Option<Vec<_>> = tensors.iter().map(|t| self.source.stored(t)).collect();
+            if let Some(files) = files {
+                self.report()?;
+                return Ok(Parts { stored, values: Vec::new(), blocks: None, files });
+            }
+        }
+        self.parts(tensors, stored)
     }
 
     /// A matrix `NAME.weight` with `NAME.bias` where there is one.
@@ -293,8 +305,13 @@ impl<'a> Loader<'a> {
                 return Ok(Prepared::Linear(Arc::new(Linear { input, output, glu, bytes, data })));
             }
             let parts = match self.blocks(weights, input)? {
-                Some(blocks) => Parts { stored: first.stored, values: Vec::new(), blocks: Some(blocks) },
-                None => self.parts(weights, first.stored)?,
+                Some(blocks) => Parts {
+                    stored: first.stored,
+                    values: Vec::new(),
+                    blocks: Some(blocks),
+                    files: Vec::new(),
+                },
+                None => self.parts_in_place(weights, first.stored)?,
             };
             let packed = self.ops.pack_linear(parts, bias, [output, input], glu)?;
             Ok(Prepared::Linear(Arc::new(packed)))
@@ -407,7 +424,7 @@ impl<'a> Loader<'a> {
                 let conv = Conv { input, output, kernel: [height, width], bytes, data };
                 return Ok(Prepared::Conv(Arc::new(conv)));
             }
-            let parts = self.parts(&tensors[..1], stored)?;
+            let parts = self.parts_in_place(&tensors[..1], stored)?;
             Ok(Prepared::Conv(Arc::new(self.ops.pack_conv(parts, bias, shape)?)))
         };
         match self.prepared(&tensors, make)? {

@@ -98,6 +98,12 @@ pub struct Info {
     pub stored: Stored,
 }
 
+/// A tensor whose values are read as they are prepared, so that they are never in memory twice.
+pub trait FileTensor: ebb_kernels::Stored + Send {
+    /// What went wrong while it was read.
+    fn error(&self) -> Option<Error>;
+}
+
 /// A set of named tensors, read one at a time.
 pub trait Source: Send + Sync {
     /// Every name, in a stable order.
@@ -108,6 +114,11 @@ pub trait Source: Send + Sync {
 
     /// Reads a tensor's values, row-major.
     fn read(&self, name: &str) -> Result<Values>;
+
+    /// A tensor that can be read a few rows at a time, in the order of its rows; `None` where it is read whole.
+    fn stored(&self, _name: &str) -> Option<Box<dyn FileTensor>> {
+        None
+    }
 
     /// Has the system read a tensor ahead of its use, where there is one to ask; returns at once.
     fn read_ahead(&self, _name: &str) {}
@@ -156,6 +167,10 @@ impl<S: Source> Source for Prefixed<S> {
         self.inner.read(&format!("{}{name}", self.prefix))
     }
 
+    fn stored(&self, name: &str) -> Option<Box<dyn FileTensor>> {
+        self.inner.stored(&format!("{}{name}", self.prefix))
+    }
+
     fn read_ahead(&self, name: &str) {
         self.inner.read_ahead(&format!("{}{name}", self.prefix));
     }
@@ -183,6 +198,9 @@ impl<S: Source + ?Sized> Source for &S {
     fn read(&self, name: &str) -> Result<Values> {
         (**self).read(name)
     }
+    fn stored(&self, name: &str) -> Option<Box<dyn FileTensor>> {
+        (**self).stored(name)
+    }
     fn read_ahead(&self, name: &str) {
         (**self).read_ahead(name);
     }
@@ -207,6 +225,9 @@ impl<S: Source + ?Sized> Source for std::sync::Arc<S> {
     fn read(&self, name: &str) -> Result<Values> {
         (**self).read(name)
     }
+    fn stored(&self, name: &str) -> Option<Box<dyn FileTensor>> {
+        (**self).stored(name)
+    }
     fn read_ahead(&self, name: &str) {
         (**self).read_ahead(name);
     }
@@ -229,6 +250,10 @@ impl Source for ebb_weights::WeightSource {
     fn info(&self, name: &str) -> Option<Info> {
         let view = self.get(name)?;
         Some(Info { shape: view.shape().to_vec(), stored: stored_as(view.dtype()) })
+    }
+
+    fn stored(&self, name: &str) -> Option<Box<dyn FileTensor>> {
+        crate::stored::open(self.get(name)?)
     }
 
     fn read_ahead(&self, name: &str) {

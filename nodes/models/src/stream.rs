@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::Result;
-use crate::ops::Parts;
+use crate::ops::{Ops, Parts};
 use crate::source::{Source, Stored};
 
 /// How many weights the system is asked for ahead of their use.
@@ -86,12 +86,20 @@ impl Streamed {
     }
 
     /// Its tensors, read now; without values for a backend that only counts.
-    pub(crate) fn parts(&self, wants_values: bool) -> Result<Parts> {
-        if !wants_values {
-            return Ok(Parts { stored: self.stored, values: Vec::new(), blocks: None });
+    pub(crate) fn parts(&self, ops: &Ops) -> Result<Parts> {
+        let mut parts = Parts { stored: self.stored, values: Vec::new(), blocks: None, files: Vec::new() };
+        if !ops.wants_values() {
+            return Ok(parts);
         }
+        let source = &self.stream.source;
         self.stream.read_ahead(self.place);
-        let values = self.names.iter().map(|name| self.stream.source.read(name));
-        Ok(Parts { stored: self.stored, values: values.collect::<Result<_>>()?, blocks: None })
+        if ops.reads_in_place()
+            && let Some(files) = self.names.iter().map(|name| source.stored(name)).collect::<Option<Vec<_>>>()
+        {
+            parts.files = files;
+        } else {
+            parts.values = self.names.iter().map(|name| source.read(name)).collect::<Result<_>>()?;
+        }
+        Ok(parts)
     }
 }

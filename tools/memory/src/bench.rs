@@ -10,7 +10,7 @@ use ebb_engine::events::{Event, EventKind, EventSink};
 use ebb_engine::execute::{Engine, EngineConfig, Job};
 use ebb_engine::node::Cancel;
 use ebb_engine::registry::Registry;
-use ebb_engine::residency::{KeepLast, KeepNothing, Residency};
+use ebb_engine::residency::{Foresight, KeepNothing, Residency};
 use ebb_engine::workflow::Workflow;
 use ebb_kernels::{Kernels, Pool, Threads};
 use ebb_models::ops::{Ops, Precision};
@@ -74,7 +74,7 @@ impl Bench {
         let mut registry = Registry::new();
         ebb_nodes::register(&mut registry, &environment)?;
         let residency = match keep {
-            Keep::Last => Residency::new(KeepLast, budget),
+            Keep::Last => Residency::new(Foresight, budget),
             Keep::Nothing => Residency::new(KeepNothing, budget),
         };
         let config = EngineConfig { cache: CachePolicy::None, ..EngineConfig::default() };

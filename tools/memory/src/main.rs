@@ -5,6 +5,7 @@
 
 mod bench;
 mod drops;
+mod peaks;
 mod process;
 mod switches;
 
@@ -30,6 +31,10 @@ struct Arguments {
 enum Command {
     /// Loads a checkpoint, makes a small picture, drops everything; again and again
     Drops(drops::Arguments),
+    /// Predicted against measured peaks of workflows, each at several budgets
+    Peaks(peaks::Arguments),
+    /// One run of one workflow, for `peaks`
+    Peak(peaks::One),
     /// Alternates between checkpoints
     Switches(switches::Arguments),
 }
@@ -51,6 +56,8 @@ fn main() -> anyhow::Result<()> {
     let models = &arguments.models;
     match arguments.command {
         Command::Drops(drops) => drops.run(models, trims),
+        Command::Peaks(peaks) => peaks.run(models),
+        Command::Peak(peak) => peak.run(models),
         Command::Switches(switches) => switches.run(models),
     }
 }

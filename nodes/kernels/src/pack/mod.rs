@@ -10,6 +10,7 @@
 mod conv;
 mod linear;
 mod quant;
+mod staged;
 
 pub use conv::{ConvSpec, PackedConv};
 pub use linear::{LinearSpec, PackedLinear};
@@ -25,6 +26,7 @@ use crate::error::{KernelError, Result, product};
 use crate::pool::Block;
 use crate::simd::{LANES, Simd};
 use crate::view::{Precision, Source};
+use staged::Staged;
 
 /// How packed weights are stored. Never wider than what the file held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -56,6 +58,11 @@ impl Storage {
     pub fn of(source: &Source<'_>, precision: Precision) -> Storage {
         match (precision, source) {
             (_, Source::Quant(q, _)) => q.storage(),
+            (_, Source::Stored(stored)) => match stored.like() {
+                // One that is stored elsewhere again would be nobody's.
+                Source::Stored(_) => Storage::F32,
+                like => Storage::of(&like, precision),
+            },
             (Precision::Bf16, _) | (_, Source::Bf16(_)) => Storage::Bf16,
             (Precision::F32, Source::F32(_)) => Storage::F32,
             (Precision::F32, Source::F16(_)) => Storage::F16,
@@ -141,25 +148,31 @@ impl Packed {
         // SAFETY: the block holds `panels * panel_bytes` bytes, zeroed, and nothing else refers to it yet.
         let all =
             unsafe { std::slice::from_raw_parts_mut(packed.block.ptr(), packed.panels() * panel_bytes) };
-        all.par_chunks_mut(panel_bytes).enumerate().for_each(|(panel, bytes)| {
-            // SAFETY: chunks start at multiples of 64 bytes of an aligned block, and any bits are a value.
-            unsafe {
-                match dims.storage {
-                    Storage::F32 => packed.fill::<f32>(panel, cast(bytes), &at),
-                    Storage::F16 => packed.fill::<f16>(panel, cast(bytes), &at),
-                    Storage::Bf16 => packed.fill::<bf16>(panel, cast(bytes), &at),
-                    Storage::Q8 | Storage::Q4 => {
-                        quant::fill(dims.storage, dims.k, bytes, |lane| {
-                            match at(packed.row_of(panel, lane)?) {
-                                (Source::Quant(q, blocks), base) => Some((q, blocks, base / GROUP)),
-                                // `PackedLinear::new` chooses these storages for blocks alone.
-                                _ => None,
-                            }
-                        });
+        all.par_chunks_mut(panel_bytes).enumerate().try_for_each_init(
+            Staged::default,
+            |staged, (panel, bytes)| {
+                staged.read(op, &packed, panel, &at)?;
+                let at = |row: usize| staged.at(row).unwrap_or_else(|| at(row));
+                // SAFETY: chunks start at multiples of 64 bytes of an aligned block, and any bits are a value.
+                unsafe {
+                    match dims.storage {
+                        Storage::F32 => packed.fill::<f32>(panel, cast(bytes), &at),
+                        Storage::F16 => packed.fill::<f16>(panel, cast(bytes), &at),
+                        Storage::Bf16 => packed.fill::<bf16>(panel, cast(bytes), &at),
+                        Storage::Q8 | Storage::Q4 => {
+                            quant::fill(dims.storage, dims.k, bytes, |lane| {
+                                match at(packed.row_of(panel, lane)?) {
+                                    (Source::Quant(q, blocks), base) => Some((q, blocks, base / GROUP)),
+                                    // `PackedLinear::new` chooses these storages for blocks alone.
+                                    _ => None,
+                                }
+                            });
+                        }
                     }
                 }
-            }
-        });
+                Ok(())
+            },
+        )?;
         Ok(packed)
     }
 
@@ -312,6 +325,8 @@ impl Element for f32 {
             Source::F32(s) => to.copy_from_slice(&s[range]),
             Source::F16(s) => s[range].convert_to_f32_slice(to),
             Source::Bf16(s) => s[range].convert_to_f32_slice(to),
+            // Rows that are stored elsewhere were read before.
+            Source::Stored(_) => to.fill(0.0),
             Source::Quant(q, blocks) => {
                 for (i, to) in to.chunks_mut(GROUP).enumerate() {
                     let values = quant::group(q, blocks, from / GROUP + i).values();
@@ -328,7 +343,7 @@ impl Element for f16 {
         match source {
             Source::F32(s) => to.convert_from_f32_slice(&s[range]),
             Source::F16(s) => to.copy_from_slice(&s[range]),
-            Source::Bf16(_) | Source::Quant(..) => {
+            Source::Bf16(_) | Source::Quant(..) | Source::Stored(_) => {
                 in_f32(source, from, to, |wide, to| to.convert_from_f32_slice(wide));
             }
         }
@@ -341,7 +356,7 @@ impl Element for bf16 {
         match source {
             Source::F32(s) => narrow(&s[range], to),
             Source::Bf16(s) => to.copy_from_slice(&s[range]),
-            Source::F16(_) | Source::Quant(..) => in_f32(source, from, to, narrow),
+            Source::F16(_) | Source::Quant(..) | Source::Stored(_) => in_f32(source, from, to, narrow),
         }
     }
 }

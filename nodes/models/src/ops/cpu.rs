@@ -51,6 +51,12 @@ fn source(values: &Values) -> Source<'_> {
     }
 }
 
+/// What the kernels pack: values in memory, or tensors that are read meanwhile.
+fn sources(parts: &Parts) -> Vec<Source<'_>> {
+    let files = parts.files.iter().map(|file| Source::Stored(&**file));
+    parts.values.iter().map(source).chain(files).collect()
+}
+
 impl Cpu {
     pub(super) fn new(kernels: Kernels, precision: Precision) -> Self {
         Self { kernels, precision: precision.of_kernels() }
@@ -83,7 +89,7 @@ impl Cpu {
             Some(Blocks { kinds, bytes }) => {
                 kinds.iter().zip(bytes).map(|(kind, bytes)| Source::Quant(*kind, bytes)).collect()
             }
-            None => parts.values.iter().map(source).collect(),
+            None => sources(&parts),
         };
         let spec = LinearSpec {
             in_features: input,
@@ -91,7 +97,8 @@ impl Cpu {
             glu: glu.and_then(Activation::of_kernels),
             precision: self.precision,
         };
-        let packed = self.kernels.threads().run(|| PackedLinear::new(&sources, spec))?;
+        let packed = self.kernels.threads().run(|| PackedLinear::new(&sources, spec));
+        let packed = packed.map_err(|e| parts.error().unwrap_or(Error::Kernel(e)))?;
         Ok(Linear { input, output, glu, bytes: packed.bytes(), data: LinearData::Cpu(packed) })
     }
 
@@ -104,8 +111,9 @@ impl Cpu {
             bias: bias.as_deref(),
             precision: self.precision,
         };
-        let values = weight.values.first().ok_or_else(foreign)?;
-        let packed = self.kernels.threads().run(|| PackedConv::new(source(values), spec))?;
+        let source = sources(&weight).first().copied().ok_or_else(foreign)?;
+        let packed = self.kernels.threads().run(|| PackedConv::new(source, spec));
+        let packed = packed.map_err(|e| weight.error().unwrap_or(Error::Kernel(e)))?;
         Ok(Conv { input, output, kernel: [kh, kw], bytes: packed.bytes(), data: ConvData::Cpu(packed) })
     }
 

@@ -158,6 +158,11 @@ impl Ops {
         !matches!(&*self.0, Backend::Candle(_))
     }
 
+    /// Whether matrices are packed straight from their files.
+    pub(crate) fn reads_in_place(&self) -> bool {
+        matches!(&*self.0, Backend::Cpu(_))
+    }
+
     // ---- in and out ----------------------------------------------------------------------------------------
 
     /// An activation from row-major values (`n`, `h`, `w`, `c`).
@@ -210,7 +215,7 @@ impl Ops {
     /// `x · Wᵀ + b` on every position, then the epilogue.
     pub fn linear(&self, linear: &Linear, x: &Act, epilogue: Epilogue<'_>) -> Result<Act> {
         if let LinearData::Streamed(streamed) = &linear.data {
-            let parts = streamed.parts(self.wants_values())?;
+            let parts = streamed.parts(self)?;
             let shape = [linear.output, linear.input];
             let read = self.pack_linear(parts, streamed.bias.clone(), shape, linear.glu)?;
             return dispatch!(self, b => b.linear(&read, x, epilogue));
@@ -221,7 +226,7 @@ impl Ops {
     /// A convolution over one activation, or over two side by side in their channels.
     pub fn conv(&self, conv: &Conv, x: &[&Act], shape: ConvShape, epilogue: Epilogue<'_>) -> Result<Act> {
         if let ConvData::Streamed(streamed) = &conv.data {
-            let parts = streamed.parts(self.wants_values())?;
+            let parts = streamed.parts(self)?;
             let [height, width] = conv.kernel;
             let dims = [conv.output, conv.input, height, width];
             let read = self.pack_conv(parts, streamed.bias.clone(), dims)?;

@@ -3,7 +3,7 @@
 use ebb_kernels::Quant;
 
 use super::{Activation, candle};
-use crate::source::{Stored, Values};
+use crate::source::{FileTensor, Stored, Values};
 use crate::stream::Streamed;
 
 /// A matrix, its bias, and whether its product is gated.
@@ -119,10 +119,12 @@ impl Table {
 pub(crate) struct Parts {
     /// The type the first tensor is stored in, which decides the type of the whole.
     pub(crate) stored: Stored,
-    /// The tensors' values; none where the backend only counts, or where blocks are.
+    /// The tensors' values; none where the backend only counts, or where they are blocks or in files.
     pub(crate) values: Vec<Values>,
     /// The tensors' blocks, in place of values; none of them where the backend only counts.
     pub(crate) blocks: Option<Blocks>,
+    /// The tensors in their files, in place of values, to be read as they are packed.
+    pub(crate) files: Vec<Box<dyn FileTensor>>,
 }
 
 /// Tensors in blocks of small integers, as a file stores them.
@@ -133,6 +135,11 @@ pub(crate) struct Blocks {
 }
 
 impl Parts {
+    /// What went wrong while tensors were read.
+    pub(crate) fn error(&self) -> Option<crate::Error> {
+        self.files.iter().find_map(|file| file.error())
+    }
+
     /// All values, widened.
     pub(crate) fn into_f32(self) -> Vec<f32> {
         let mut parts = self.values.into_iter();

@@ -2,7 +2,7 @@
 
 use crate::convert::{self, Element};
 use crate::error::TensorDefect;
-use crate::{DType, Result};
+use crate::{DType, Result, WeightError};
 
 use super::view::{Piece, TensorView};
 
@@ -26,7 +26,12 @@ impl TensorView {
     /// # Errors
     /// Where the values are no numbers, or the file cannot be read.
     pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
-        // The header's check bounds this by the file's length (times 64 for the densest blocks).
+        // The header's check bounds this by the file's length (times 64 for the densest blocks). What there is no
+        // memory for is an error here, where the allocation itself would end the process.
+        let room = Vec::<T>::new().try_reserve_exact(self.len());
+        room.map_err(|e| {
+            WeightError::io(&self.first_file(), std::io::Error::new(std::io::ErrorKind::OutOfMemory, e))
+        })?;
         let mut out = vec![T::zeroed(); self.len()];
         self.read_range(0, &mut out)?;
         Ok(out)

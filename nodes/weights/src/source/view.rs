@@ -86,6 +86,11 @@ impl TensorView {
         self.len() == 0
     }
 
+    /// Whether its values are read one after the other as they lie in their files, without a scale.
+    pub fn is_in_order(&self) -> bool {
+        self.scale.is_none() && self.pieces.iter().all(|piece| piece.strided.is_none())
+    }
+
     /// Its bytes as they are stored.
     pub fn stored_bytes(&self) -> u64 {
         self.dtype.bytes_of(self.len() as u64).unwrap_or(0)
@@ -203,7 +208,7 @@ impl TensorView {
         WeightError::BadTensor { file: self.first_file(), tensor: self.name.to_string(), defect }
     }
 
-    fn first_file(&self) -> std::path::PathBuf {
+    pub(super) fn first_file(&self) -> std::path::PathBuf {
         self.files().next().map(|f| f.path().to_owned()).unwrap_or_default()
     }
 }
