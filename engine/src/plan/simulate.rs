@@ -59,23 +59,24 @@ pub(super) fn simulate(problem: &Problem, order: &[u32], idle: Idle) -> Trace {
         let mut moment = Moment { values, ..Moment::default() };
         let made = task.makes.iter().filter(|value| !there[**value as usize]);
         let made: u64 = made.map(|value| problem.contents[*value as usize].bytes).sum();
-        if let Idle::Yields { budget } = idle {
-            let missing = task.holds.iter().filter(|weights| !shelf.loaded[**weights as usize]);
-            let specs = missing.map(|weights| &problem.weights[*weights as usize]);
-            let (bytes, overhead) = specs.fold((0u64, 0u64), |(bytes, overhead), spec| {
-                (bytes.saturating_add(spec.bytes), overhead.max(spec.load_overhead))
-            });
-            let more = values.saturating_add(bytes).saturating_add(task.scratch.max(overhead).max(made));
-            moment.evicts = shelf.make_room(&task.holds, place, budget.saturating_sub(more));
-        }
+        // As the manager does it: room is made for what is asked for, weights first, and for no more than that.
+        let room_for = |shelf: &mut Shelf<'_>, moment: &mut Moment, more: u64| {
+            if let Idle::Yields { budget } = idle {
+                let most = budget.saturating_sub(values.saturating_add(more));
+                moment.evicts.extend(shelf.make_room(&task.holds, place, most));
+            }
+        };
         for &weights in &task.holds {
-            if shelf.load(weights) {
+            if !shelf.loaded[weights as usize] {
                 let spec = &problem.weights[weights as usize];
+                room_for(&mut shelf, &mut moment, spec.bytes.saturating_add(spec.load_overhead));
+                shelf.load(weights);
                 let loading = values.saturating_add(shelf.held).saturating_add(spec.load_overhead);
                 moment.most = moment.most.max(loading);
                 moment.loads.push(weights);
             }
         }
+        room_for(&mut shelf, &mut moment, task.scratch.max(made));
         moment.during = values.saturating_add(shelf.held).saturating_add(task.scratch);
         for &value in &task.makes {
             if !std::mem::replace(&mut there[value as usize], true) {
@@ -131,12 +132,9 @@ impl<'a> Shelf<'a> {
         Self { problem, loaded: vec![false; problem.weights.len()], held: 0, uses }
     }
 
-    fn load(&mut self, weights: u32) -> bool {
-        let new = !std::mem::replace(&mut self.loaded[weights as usize], true);
-        if new {
-            self.held = self.held.saturating_add(self.problem.weights[weights as usize].bytes);
-        }
-        new
+    fn load(&mut self, weights: u32) {
+        self.loaded[weights as usize] = true;
+        self.held = self.held.saturating_add(self.problem.weights[weights as usize].bytes);
     }
 
     fn unload(&mut self, weights: u32) {
