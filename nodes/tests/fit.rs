@@ -14,7 +14,7 @@ use ebb_engine::schema::{Input, Schema};
 use ebb_engine::workflow::Workflow;
 use ebb_kernels::{Kernels, Pool, Threads};
 use ebb_models::ops::{Ops, Precision};
-use ebb_nodes::values::Image;
+use ebb_nodes::values::{Image, Latent};
 use ebb_nodes::{Compute, Environment, Folders};
 use ebb_weights::ModelFolders;
 use serde_json::{Value as Json, json};
@@ -23,16 +23,19 @@ fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
-/// Catches the picture that reaches it.
+/// Catches the picture or latent that reaches it.
 struct Catch(Arc<Mutex<Option<Tensor>>>);
 
 impl Node for Catch {
     fn schema(&self) -> Schema {
-        Schema::new("Catch").input(Input::wire("image", "IMAGE")).output_node()
+        Schema::new("Catch").input(Input::wire("value", "*")).output_node()
     }
 
     fn execute(&self, _: &Context, inputs: &Inputs) -> Result<Outcome, NodeError> {
-        *self.0.lock().unwrap() = Some(inputs.payload::<Image>("image")?.tensor().clone());
+        let image = inputs.payload::<Image>("value").map(|image| image.tensor().clone());
+        let caught =
+            image.or_else(|_| inputs.payload::<Latent>("value").map(|latent| latent.samples.clone()))?;
+        *self.0.lock().unwrap() = Some(caught);
         Ok(Outcome::none())
     }
 }
@@ -70,7 +73,7 @@ fn example(name: &str) -> Json {
     let mut workflow: Json = serde_json::from_slice(&text).unwrap();
     for node in workflow.as_object_mut().unwrap().values_mut() {
         if node["class_type"] == "SaveImage" {
-            *node = json!({"class_type": "Catch", "inputs": {"image": node["inputs"]["images"]}});
+            *node = json!({"class_type": "Catch", "inputs": {"value": node["inputs"]["images"]}});
         } else if node["class_type"] == "KSampler" {
             node["inputs"]["steps"] = json!(3);
         }
@@ -99,8 +102,12 @@ fn kinds(plan: &Plan) -> Vec<&'static str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn smaller_budgets_give_the_same_picture_within_the_predicted_peak() {
-    let workflow = example("text-to-image.json");
+async fn smaller_budgets_give_the_same_latents_within_the_predicted_peak() {
+    let mut workflow = example("text-to-image.json");
+    // The latents of a batch: decoding takes more than sampling one of them, and is another test's matter.
+    workflow["5"]["inputs"]["batch_size"] = json!(2);
+    workflow["9"]["inputs"]["value"] = json!(["3", 0]);
+    workflow.as_object_mut().unwrap().remove("8");
     let whole = run(&workflow, None, Savings::default()).await;
     assert!(whole.plan.decisions.is_empty() && whole.ledger <= whole.plan.predicted_peak);
     let mut seen = std::collections::BTreeSet::new();
@@ -117,17 +124,17 @@ async fn smaller_budgets_give_the_same_picture_within_the_predicted_peak() {
         assert!(ran.ledger <= ran.plan.predicted_peak, "{percent}%: {} bytes", ran.ledger);
         let (worst, mean) = difference(&whole.picture, &ran.picture);
         // Batches of one sum in another order than batches of two: rounding, which three steps carry on.
-        assert!(worst < 2e-3 && mean < 1e-4, "{percent}%: {worst} {mean} {:?}", kinds(&ran.plan));
+        assert!(worst < 5e-3 && mean < 2e-4, "{percent}%: {worst} {mean} {:?}", kinds(&ran.plan));
         seen.extend(kinds(&ran.plan));
     }
     println!("ways taken: {seen:?}");
-    assert!(seen.contains("slices") || seen.contains("stream"), "{seen:?}");
+    assert!(seen.contains("slices") && seen.contains("stream"), "{seen:?}");
 }
 
 async fn fits(workflow: &Json, budget: Option<u64>, savings: Savings) -> bool {
     let mut registry = Registry::new();
     let folder = tempfile::tempdir().unwrap();
-    let kernels = Kernels::new(Threads::new(1).unwrap(), Pool::new()).unwrap();
+    let kernels = Kernels::new(Threads::new(2).unwrap(), Pool::new()).unwrap();
     let environment = Environment {
         folders: Arc::new(Folders { input: repository("input"), ..Folders::under(folder.path()) }),
         models: Arc::new(ModelFolders::under(repository("models"))),

@@ -131,6 +131,7 @@ impl Packed {
             live: 0,
             limit: None,
         })?;
+        block.populate();
         let packed = Packed {
             block,
             storage: dims.storage,

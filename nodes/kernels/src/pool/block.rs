@@ -60,6 +60,16 @@ impl Block {
         unsafe { p.add(p.align_offset(ALIGN)) }
     }
 
+    /// Takes all pages at once, for a block that is about to be written whole: cheaper than a fault for each.
+    pub(crate) fn populate(&self) {
+        #[cfg(target_os = "linux")]
+        if self.mapped {
+            // SAFETY: the block's own mapping, nothing of which is in use yet. A kernel that does not know the call
+            // says so and changes nothing.
+            unsafe { libc::madvise(self.raw.as_ptr().cast(), self.bytes, libc::MADV_POPULATE_WRITE) };
+        }
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
