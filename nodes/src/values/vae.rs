@@ -110,7 +110,11 @@ impl Vae {
 
     /// Bytes of scratch that decoding `batch` latents of a size in cells takes.
     pub fn decode_scratch(&self, batch: usize, height: usize, width: usize) -> Option<u64> {
-        self.count(|vae| vae.decode(&zeros(&[batch, vae.latent_channels(), height, width])?))
+        // The pixels leave the pool, and become a picture in three steps, each of which holds two of them.
+        let pixels = 3 * batch as u64 * (height * width) as u64 * (self.scale() as u64).pow(2);
+        let network =
+            self.count(|vae| vae.decode(&zeros(&[batch, vae.latent_channels(), height, width])?))?;
+        Some(network.saturating_add(pixels * 4 * 3))
     }
 
     /// Bytes of scratch that encoding `batch` pictures of a size in pixels takes.
