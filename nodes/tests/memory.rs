@@ -112,8 +112,8 @@ impl Soak {
 
     /// Holds what was seen against the bounds: at most 0.1 MiB a time, at most 64 MiB in the end.
     fn judge(&self, what: &str, seen: &[f64]) {
-        // The first tenth warms up: threads, tables, the pool.
-        let seen = &seen[seen.len() / 10..];
+        // The first third warms up: threads, tables, the heap's gaps.
+        let seen = &seen[seen.len() / 3..];
         let Some(last) = seen.last() else { return };
         println!("{what}: {:.3} MiB a time, {:.1} MiB beyond the ledger", slope(seen) / MIB, last / MIB);
         assert!(slope(seen) <= 0.1 * MIB, "{what}: grows by {:.3} MiB a time", slope(seen) / MIB);
