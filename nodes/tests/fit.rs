@@ -32,10 +32,7 @@ impl Node for Catch {
     }
 
     fn execute(&self, _: &Context, inputs: &Inputs) -> Result<Outcome, NodeError> {
-        let image = inputs.payload::<Image>("value").map(|image| image.tensor().clone());
-        let caught =
-            image.or_else(|_| inputs.payload::<Latent>("value").map(|latent| latent.samples.clone()))?;
-        *self.0.lock().unwrap() = Some(caught);
+        *self.0.lock().unwrap() = Some(inputs.payload::<Image>("value")?.tensor().clone());
         Ok(Outcome::none())
     }
 }
