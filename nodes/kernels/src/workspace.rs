@@ -85,7 +85,7 @@ impl Workspace {
         head_dim: usize,
         dtype: DType,
     ) -> [usize; 4] {
-        let bf16 = dtype == DType::Bf16 && head_dim % 2 == 0 && self.path.multiplies_bf16();
+        let bf16 = dtype == DType::Bf16 && head_dim.is_multiple_of(2) && self.path.multiplies_bf16();
         // Keys and values are widened where they can't be multiplied as they are.
         let copy = if dtype == DType::Bf16 && !bf16 { batch * keys * heads * head_dim * 4 } else { 0 };
         let rows = tile_rows(self.path);

@@ -20,7 +20,7 @@ pub enum Kind {
 /// An autoencoder that computes.
 pub enum Autoencoder {
     /// A KL autoencoder.
-    Kl(vae::Vae),
+    Kl(Box<vae::Vae>),
     /// TAESD.
     Taesd(Taesd),
     /// Pixels, as they are.
@@ -36,7 +36,7 @@ impl Autoencoder {
         options: LoadOptions<'a>,
     ) -> Result<Self> {
         Ok(match kind {
-            Kind::Kl => Self::Kl(vae::Vae::load(ops, source, options)?),
+            Kind::Kl => Self::Kl(Box::new(vae::Vae::load(ops, source, options)?)),
             Kind::Taesd(scaling) => Self::Taesd(Taesd::load(ops, source, scaling, options)?),
             Kind::Pixels => Self::Pixels,
         })
