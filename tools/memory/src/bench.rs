@@ -68,7 +68,7 @@ impl Bench {
         let kernels = Kernels::new(Threads::new(threads)?, Pool::new())?;
         let environment = Environment {
             folders: Arc::new(Folders::under(folder.path())),
-            models: Arc::new(ModelFolders::under(models.to_owned())),
+            models: Arc::new(ModelFolders::under(models)),
             compute: Compute::new(Ops::cpu(kernels, Precision::F32), Precision::F32),
         };
         let mut registry = Registry::new();
