@@ -146,7 +146,7 @@ fn stream(seed: u64) -> Vec<usize> {
     let sides = MODELS as u64;
     let mut roll = || {
         let first = dice.roll(sides);
-        (if seed % 2 == 0 { first } else { first.min(dice.roll(sides)) }) as usize
+        (if seed.is_multiple_of(2) { first } else { first.min(dice.roll(sides)) }) as usize
     };
     (0..JOBS).map(|_| roll()).collect()
 }
