@@ -223,5 +223,7 @@ fn each_model_is_loaded_once() {
     let loads = report["loads"].as_array().unwrap();
     let keys: HashSet<String> = loads.iter().map(|load| load["component"].to_string()).collect();
     assert_eq!((loads.len(), keys.len()), (12, 12), "three parts of four files, each once");
+    // A single run keeps nothing that no step needs.
+    assert_eq!(report["evictions"].as_array().unwrap().len(), 12);
     assert!(report["memory"]["ledger_peak"].as_u64().unwrap() <= 200 << 20);
 }

@@ -206,7 +206,7 @@ impl Engine {
     pub async fn run(&self, job: Job) -> Result<RunReport, RunError> {
         let Job { id, graph, extra_pnginfo, origins, sink, cancel, previews } = job;
         self.residency.ledger().reset_peak();
-        let run = self.residency.begin(&id);
+        let run = self.residency.begin(&id, &sink);
         let _ends = Ends { residency: &self.residency, job: &id };
         // Planning asks nodes about files: that is no work for the threads that serve requests.
         let (cache, policy, room) = (self.cache.clone(), self.config.cache, self.room());

@@ -374,6 +374,7 @@ impl<'e> Run<'e> {
 
     /// A node has run: its outputs are there, or a subgraph that will make them.
     fn ran(&mut self, ix: NodeIx, given: Result<Vec<Given>, NodeError>) -> Result<(), Stop> {
+        self.used(ix);
         let given = given.map_err(|error| self.failed(ix, error))?;
         let class = self.board.graph.node(ix).class.clone();
         let mut uis = Vec::new();

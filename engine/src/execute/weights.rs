@@ -77,13 +77,18 @@ impl Run<'_> {
         }
     }
 
-    /// A step begins: its own use of the weights lies ahead no longer.
+    /// A step begins: it reads its weights itself.
     pub(super) fn reached(&mut self, ix: NodeIx) {
+        if !self.uses(ix).is_empty() {
+            self.ahead.steps.remove(&self.board.state(ix).rank);
+        }
+    }
+
+    /// A step has ended, and its own use of the weights lies behind.
+    pub(super) fn used(&self, ix: NodeIx) {
         let uses = self.uses(ix);
         if !uses.is_empty() {
-            let place = self.board.state(ix).rank;
-            self.info.residency.reached(&self.info.job, place, uses);
-            self.ahead.steps.remove(&place);
+            self.info.residency.used(&self.info.job, self.board.state(ix).rank, uses);
         }
     }
 

@@ -153,6 +153,11 @@ impl Residency {
             held.correct(bytes);
         }
         let seconds = begin.elapsed().as_secs_f64();
+        // Told before others may use them, or what these do with them could be told first.
+        let whom = (Some(context.node().id.clone()), Some(context.job_id().clone()));
+        self.mark(MarkKind::Load, &spec.label, Some(bytes), whom);
+        let (component_key, label) = (spec.key.clone(), spec.label.clone());
+        context.emit(EventKind::Loaded { component: component_key, label, bytes, seconds });
         let (clock, job) = (self.tick(), self.job());
         let mut state = self.lock();
         if let Some(entry) = state.entries.get_mut(&spec.key) {
@@ -162,10 +167,6 @@ impl Residency {
         drop(state);
         std::mem::forget(loading);
         self.loaded.notify_all();
-        let whom = (Some(context.node().id.clone()), Some(context.job_id().clone()));
-        self.mark(MarkKind::Load, &spec.label, Some(bytes), whom);
-        let (component_key, label) = (spec.key.clone(), spec.label.clone());
-        context.emit(EventKind::Loaded { component: component_key, label, bytes, seconds });
         Ok(component)
     }
 }

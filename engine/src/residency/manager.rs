@@ -13,6 +13,7 @@ use super::policy::{Candidate, NextUse, Policy};
 use super::room::On;
 use super::shelf::Shelf;
 use super::timeline::{MarkKind, Timeline};
+use crate::events::EventSink;
 use crate::node::NodeRef;
 use crate::workflow::NodeId;
 
@@ -32,7 +33,15 @@ pub struct Residency {
     clock: Arc<AtomicU64>,
     /// Jobs that have begun.
     jobs: AtomicU64,
+    /// Jobs that run, in the order in which they began, and who listens to them.
+    listeners: Mutex<Vec<Listener>>,
 }
+
+/// A running job and who listens to it.
+type Listener = (Arc<str>, Arc<dyn EventSink>);
+
+/// Why something goes that the user, or what speaks for him, wants to go.
+const BY_HAND: &str = "it was asked for";
 
 #[derive(Default)]
 pub(super) struct State {
@@ -140,6 +149,7 @@ impl Residency {
             shelves: Mutex::default(),
             clock: Arc::default(),
             jobs: AtomicU64::new(0),
+            listeners: Mutex::default(),
         })
     }
 
@@ -195,6 +205,10 @@ impl Residency {
         self.jobs.load(Ordering::Relaxed)
     }
 
+    pub(super) fn listeners(&self) -> MutexGuard<'_, Vec<Listener>> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn mark(
         &self,
         kind: MarkKind,
@@ -239,8 +253,9 @@ impl Residency {
         self.lock().outlook.see(queue);
     }
 
-    /// A job begins; its number.
-    pub(crate) fn begin(&self, job: &Arc<str>) -> u64 {
+    /// A job begins; its number. Its listener hears of what is given back while it runs.
+    pub(crate) fn begin(&self, job: &Arc<str>, sink: &Arc<dyn EventSink>) -> u64 {
+        self.listeners().push((job.clone(), sink.clone()));
         let number = self.jobs.fetch_add(1, Ordering::Relaxed) + 1;
         self.mark(MarkKind::JobStart, "job begins", None, (None, Some(job.clone())));
         number
@@ -254,12 +269,15 @@ impl Residency {
         }
     }
 
-    /// A node of a running job begins to use the weights that it was expected to use.
-    pub(crate) fn reached(&self, job: &str, place: u64, uses: &[ComponentSpec]) {
+    /// A node of a running job has used the weights that it was expected to use. Until then they are known to be
+    /// needed: before it takes them, and between one of its calls and the next.
+    pub(crate) fn used(&self, job: &str, place: u64, uses: &[ComponentSpec]) {
         let mut state = self.lock();
         for spec in uses {
-            state.outlook.reached(job, place, &spec.key);
+            state.outlook.used(job, place, &spec.key);
         }
+        drop(state);
+        self.drop_surplus();
     }
 
     /// A node begins to compute.
@@ -270,6 +288,8 @@ impl Residency {
 
     /// A job ended, well or badly: what the policy kept for it alone goes.
     pub(crate) fn end(&self, job: &Arc<str>) {
+        // Its own end is the last that it hears of.
+        self.listeners().retain(|(running, _)| running != job);
         self.lock().outlook.ended(job);
         self.drop_surplus();
         self.mark(MarkKind::JobEnd, "job ends", None, (None, Some(job.clone())));
@@ -283,7 +303,7 @@ impl Residency {
         // The weights are freed outside of the lock: it takes time.
         drop(state);
         for entry in gone {
-            self.gone(entry, On::Nobody);
+            self.gone(entry, On::Nobody("no step needs it any more, and the policy keeps nothing else"));
         }
     }
 
@@ -318,7 +338,7 @@ impl Residency {
             let item = Item::Weights(key.clone());
             let entry = state.take_out(&item);
             drop(state);
-            return Ok(entry.map_or(0, |entry| self.gone(entry, On::Nobody)));
+            return Ok(entry.map_or(0, |entry| self.gone(entry, On::Nobody(BY_HAND))));
         }
         drop(state);
         let kept = self.cached().into_iter().find(|kept| Item::Output(kept.signature).to_string() == id);
@@ -375,7 +395,7 @@ impl Residency {
     fn evict_items(&self, mut state: MutexGuard<'_, State>, items: &[Item]) -> u64 {
         let gone: Vec<_> = items.iter().filter_map(|item| state.take_out(item)).collect();
         drop(state);
-        gone.into_iter().map(|entry| self.gone(entry, On::Nobody)).sum()
+        gone.into_iter().map(|entry| self.gone(entry, On::Nobody(BY_HAND))).sum()
     }
 }
 

@@ -57,7 +57,7 @@ impl Outlook {
         uses.entry(key.clone()).or_default().insert(place, node.clone());
     }
 
-    pub(super) fn reached(&mut self, job: &str, place: u64, key: &ComponentKey) {
+    pub(super) fn used(&mut self, job: &str, place: u64, key: &ComponentKey) {
         if let Some(uses) = self.running.get_mut(job)
             && let Some(places) = uses.get_mut(key)
         {

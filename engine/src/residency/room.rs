@@ -9,7 +9,7 @@ use super::load::For;
 use super::manager::{Entry, Residency};
 use super::policy::{Candidate, NextUse};
 use super::timeline::MarkKind;
-use crate::events::EventKind;
+use crate::events::{Event, EventKind};
 use crate::node::{Context, NodeError};
 use crate::workflow::NodeId;
 
@@ -27,8 +27,8 @@ impl Reservation {
 /// On whose behalf something is given back, and why.
 #[derive(Clone, Copy)]
 pub(super) enum On<'a> {
-    /// Nobody's: the policy, or the user, wants it so.
-    Nobody,
+    /// Nobody's: the policy, or the user, wants it so, for this reason.
+    Nobody(&'static str),
     /// A node needs room for something.
     Node(&'a Context, &'a str),
 }
@@ -130,13 +130,11 @@ impl Residency {
                     let Some(bytes) = self.let_go(*signature) else { continue };
                     freed += bytes;
                     self.mark(MarkKind::Evict, &candidate.label, Some(bytes), for_whom(on));
-                    if let On::Node(context, what) = on {
-                        context.emit(EventKind::CacheEvicted {
-                            label: candidate.label.clone(),
-                            bytes,
-                            reason: format!("{what} needs room"),
-                        });
-                    }
+                    self.tell(on, |reason| EventKind::CacheEvicted {
+                        label: candidate.label.clone(),
+                        bytes,
+                        reason,
+                    });
                 }
             }
         }
@@ -148,7 +146,7 @@ impl Residency {
     pub fn give_back(&self, bytes: u64) -> u64 {
         let before = self.ledger().total();
         let enough = || before.saturating_sub(self.ledger().total()) >= bytes;
-        self.give_back_until(&self.candidates(), On::Nobody, enough)
+        self.give_back_until(&self.candidates(), On::Nobody("the system is short of memory"), enough)
     }
 
     /// Brings what is held under the budget again, as far as that can be done: outputs are made without asking.
@@ -156,7 +154,7 @@ impl Residency {
         let Some(budget) = self.budget() else { return };
         let fits = || self.ledger().total() <= budget;
         if !fits() {
-            self.give_back_until(&self.candidates(), On::Nobody, fits);
+            self.give_back_until(&self.candidates(), On::Nobody("outputs need room"), fits);
         }
     }
 
@@ -173,7 +171,7 @@ impl Residency {
         if held().saturating_sub(idle) > limit {
             return false;
         }
-        self.give_back_until(&candidates, On::Nobody, || held() <= limit);
+        self.give_back_until(&candidates, On::Nobody("what is read ahead needs room"), || held() <= limit);
         held() <= limit
     }
 
@@ -185,22 +183,28 @@ impl Residency {
         drop(ready.component);
         drop(ready.held);
         self.mark(MarkKind::Evict, &label, Some(bytes), for_whom(on));
-        if let On::Node(context, what) = on {
-            context.emit(EventKind::Evicted {
-                component,
-                label,
-                bytes,
-                reason: format!("{what} needs room"),
-            });
-        }
+        self.tell(on, |reason| EventKind::Evicted { component, label, bytes, reason });
         bytes
+    }
+
+    /// Tells why something was given back: the job that it was for, else the one that has been running longest.
+    fn tell(&self, on: On<'_>, event: impl FnOnce(String) -> EventKind) {
+        match on {
+            On::Node(context, what) => context.emit(event(format!("{what} needs room"))),
+            On::Nobody(reason) => {
+                let listener = self.listeners().first().cloned();
+                if let Some((job, sink)) = listener {
+                    sink.emit(Event { job, kind: event(reason.to_owned()) });
+                }
+            }
+        }
     }
 }
 
 /// The node and the job that something is given back for.
 fn for_whom(on: On<'_>) -> (Option<NodeId>, Option<Arc<str>>) {
     match on {
-        On::Nobody => (None, None),
+        On::Nobody(_) => (None, None),
         On::Node(context, _) => (Some(context.node().id.clone()), Some(context.job_id().clone())),
     }
 }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::cache::Signature;
-use crate::events::Silent;
+use crate::events::{EventSink, Silent};
 use crate::node::{Cancel, Context, NodeRef, RunInfo};
 
 struct Weights(u64);
@@ -198,6 +198,7 @@ proptest! {
     #[test]
     fn the_pool_keeps_what_the_rules_say(ops in ops(), kind in 0..4usize) {
         let residency = residency(kind);
+        let silent: Arc<dyn EventSink> = Arc::new(Silent);
         let shelf = Arc::new(Outputs::default());
         residency.attach(&shelf);
         let mut model = Model { kind, ..Model::default() };
@@ -218,7 +219,7 @@ proptest! {
                     model.plan.clear();
                     model.drop_surplus();
                     job = number.to_string().into();
-                    model.job = residency.begin(&job);
+                    model.job = residency.begin(&job, &silent);
                     places = (0..).zip(uses.clone()).collect();
                     let node = Arc::new(NodeRef::top("1".into(), "Node"));
                     for (place, i) in &places {
@@ -231,8 +232,9 @@ proptest! {
                     let (name, bytes) = NAMES[i];
                     if let Some(at) = places.iter().position(|(_, j)| *j == i) {
                         let (place, _) = places.remove(at);
-                        residency.reached(&job, place, &[spec(name, bytes)]);
+                        residency.used(&job, place, &[spec(name, bytes)]);
                         model.plan.remove(at);
+                        model.drop_surplus();
                     }
                     let taken = load(&residency, name, bytes);
                     let (clock, job) = (model.clock, model.job);
