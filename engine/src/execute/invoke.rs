@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use futures::FutureExt;
-use futures::future::join_all;
+use futures::future::try_join_all;
 
 use super::calls::Call;
 use crate::graph::NodeIx;
@@ -33,10 +33,14 @@ pub(super) enum Said {
     Needs(Result<Vec<String>, NodeError>),
 }
 
-fn panicked(panic: &(dyn Any + Send)) -> NodeError {
+/// What a panic says.
+pub(crate) fn said(panic: &(dyn Any + Send)) -> &str {
     let message = panic.downcast_ref::<String>().map(String::as_str);
-    let message = message.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
-    NodeError::panicked(format!("the node panicked: {message}; this is a defect of the node"))
+    message.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> NodeError {
+    NodeError::panicked(format!("the node panicked: {}; this is a defect of the node", said(panic)))
 }
 
 /// Calls a node on this thread, call after call.
@@ -55,7 +59,7 @@ pub(super) fn run(node: &dyn Node, context: &Context, calls: Vec<Call>) -> Resul
     Ok(given)
 }
 
-/// Calls an asynchronous node, all its calls side by side.
+/// Calls an asynchronous node, all its calls side by side. The first one that fails ends the others where they wait.
 pub(super) async fn run_async(
     node: Arc<dyn Node>,
     context: Context,
@@ -65,12 +69,13 @@ pub(super) async fn run_async(
         match call {
             Call::Blocked(why) => Ok(Given::Blocked(why)),
             Call::Run(inputs) => {
-                let call = AssertUnwindSafe(node.execute_async(&context, &inputs)).catch_unwind();
-                call.await.unwrap_or_else(|panic| Err(panicked(&*panic))).map(Given::Outcome)
+                // Inside of the block: a node may panic before it has a future to give.
+                let call = AssertUnwindSafe(async { node.execute_async(&context, &inputs).await });
+                call.catch_unwind().await.unwrap_or_else(|panic| Err(panicked(&*panic))).map(Given::Outcome)
             }
         }
     });
-    join_all(calls).await.into_iter().collect()
+    try_join_all(calls).await
 }
 
 /// Asks a node which lazy inputs it needs, for each of its calls.
@@ -94,8 +99,8 @@ pub(super) async fn needs_async(
     let mut names = Vec::new();
     for call in &calls {
         if let Call::Run(inputs) = call {
-            let asked = AssertUnwindSafe(node.needs_async(&context, inputs)).catch_unwind();
-            names.extend(asked.await.unwrap_or_else(|panic| Err(panicked(&*panic)))?);
+            let asked = AssertUnwindSafe(async { node.needs_async(&context, inputs).await });
+            names.extend(asked.catch_unwind().await.unwrap_or_else(|panic| Err(panicked(&*panic)))?);
         }
     }
     Ok(names)

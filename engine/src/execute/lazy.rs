@@ -6,6 +6,7 @@ use super::invoke::{self, Reply, Said};
 use super::run::{Run, Stop};
 use crate::events::EventKind;
 use crate::graph::NodeIx;
+use crate::node::NodeError;
 use crate::schema::Work;
 
 /// What came of asking a node for its lazy inputs.
@@ -58,6 +59,16 @@ impl Run<'_> {
     /// Stages the lazy inputs that a node named.
     pub(super) fn asked(&mut self, ix: NodeIx, names: &[String]) -> Result<Asked, Stop> {
         let graph = &self.board.graph;
+        let node = graph.node(ix);
+        let there = |name: &str| {
+            node.class.schema.find(name).is_some() || node.inputs.iter().any(|input| *input.name == *name)
+        };
+        if let Some(unknown) = names.iter().find(|name| !there(name)) {
+            let message = format!(
+                "asks for an input `{unknown}` that it neither declares nor has: a defect of the node"
+            );
+            return Err(self.failed(ix, NodeError::failed(message)));
+        }
         let named = self.open_lazy(ix).filter(|place| {
             let name = &*graph.node(ix).inputs[*place].name;
             names.iter().any(|wanted| wanted == name)

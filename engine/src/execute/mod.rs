@@ -31,6 +31,7 @@ use crate::residency::Residency;
 use crate::validate::{Rejection, Validated, validate};
 use crate::workflow::{NodeId, Workflow};
 use board::Board;
+pub(crate) use invoke::said as panic_message;
 use run::Run;
 
 /// What an engine allows and keeps.

@@ -1,16 +1,22 @@
 //! The walk from an output to everything that it needs.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 
+use futures::FutureExt;
 use serde_json::{Value as Json, json};
 
 use super::coerce::{coerce, fits, same, smaller};
 use super::issue::{Dangling, Issue, IssueKind};
+use crate::execute::panic_message;
 use crate::node::{Inputs, ValidatorScope, Verdict};
 use crate::registry::{Class, Registry};
 use crate::schema::{Input, InputType, Section};
 use crate::value::Value;
 use crate::workflow::{InputValue, Link, NodeId, Workflow};
+
+/// Circles that a refusal names; their sizes would add up to the square of the workflow's.
+const CYCLES: usize = 8;
 
 /// Where the walk stands with a node.
 #[derive(Clone, Copy, PartialEq)]
@@ -100,9 +106,12 @@ impl<'r> Checker<'r> {
                 Mark::OnPath => {
                     frame.good = false;
                     frame.links.pop();
-                    let begin = path.iter().position(|frame| frame.place == next).unwrap_or(0);
-                    let ids = path[begin..].iter().map(|frame| self.id(frame.place)).collect();
-                    self.cycles.push(ids);
+                    // A chain in which every node links back to the first one has as many circles as nodes.
+                    if self.cycles.len() < CYCLES {
+                        let begin = path.iter().position(|frame| frame.place == next).unwrap_or(0);
+                        let ids = path[begin..].iter().map(|frame| self.id(frame.place)).collect();
+                        self.cycles.push(ids);
+                    }
                 }
             }
         }
@@ -263,7 +272,14 @@ impl<'r> Checker<'r> {
                 None => {}
             }
         }
-        let verdict = frame.class.node.validate_async(&inputs, link_types).await;
+        // Inside of the block: a node may panic before it has a future to give.
+        let asked = AssertUnwindSafe(async { frame.class.node.validate_async(&inputs, link_types).await });
+        let verdict = asked.catch_unwind().await.unwrap_or_else(|panic| {
+            let message = panic_message(&*panic);
+            Verdict::Refuse(Some(format!(
+                "the node's validator panicked: {message}; this is a defect of the node"
+            )))
+        });
         let Verdict::Refuse(reason) = verdict else { return };
         let names = inputs.iter().map(|(name, _)| name);
         for name in names.chain(scope.link_types.then_some("input_types")) {
