@@ -5,6 +5,7 @@ mod support;
 use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ebb_engine::cache::CachePolicy;
 use ebb_engine::events::{Event, EventKind, Recorder, Silent};
@@ -38,7 +39,7 @@ fn workflow(kinds: &[Kind], dice: &[Dice]) -> Workflow {
         let wires: &[&str] = match kind {
             Kind::Leaf => &[],
             Kind::Join(_) => &["a", "b"],
-            Kind::Pick => &["by", "a", "b"],
+            Kind::Pick(_) => &["by", "a", "b"],
             Kind::List => &["a", "b", "c"],
             _ => &["a"],
         };
@@ -51,8 +52,9 @@ fn workflow(kinds: &[Kind], dice: &[Dice]) -> Workflow {
         }
         node = match kind {
             Kind::Leaf => node.literal("value", *value % 6).literal("bytes", *bytes),
-            Kind::Join(_) | Kind::Sum => node.literal("bytes", *bytes),
+            Kind::Join(_) | Kind::Sum | Kind::Moody => node.literal("bytes", *bytes),
             Kind::Grow => node.literal("depth", *value % 3).literal("bytes", *bytes),
+            Kind::Sprout(_) => node.literal("shape", *value).literal("bytes", *bytes),
             _ => node,
         };
         let id = format!("n{number}");
@@ -130,7 +132,10 @@ fn naively(workflow: &Workflow) -> Result<HashMap<String, Json>, String> {
 fn shown(events: &[EventKind], workflow: &Workflow) -> HashMap<String, Json> {
     let shows = workflow.nodes.iter().filter(|(_, node)| node.class_type.as_deref() == Some("Show"));
     let mut shown: HashMap<String, Json> = shows.map(|(id, _)| (id.to_string(), json!([]))).collect();
-    shown.extend(support::shown(events));
+    // What nodes of expansions show is their own affair.
+    shown.extend(
+        support::shown(events).into_iter().filter(|(id, _)| workflow.nodes.contains_key(&NodeId::from(id))),
+    );
     shown
 }
 
@@ -147,9 +152,54 @@ fn quiet() {
     });
 }
 
+/// All that a graph can have but what always changes, what fails by itself and what cancels. (A subgraph may hold what
+/// fails.)
+const SOUND: [Kind; 14] = {
+    let mut sound = [Kind::Leaf; 14];
+    let mut i = 0;
+    while i < sound.len() {
+        sound[i] = KINDS[i];
+        i += 1;
+    }
+    sound
+};
+
 /// Kinds that run where the events come from, and do not fail.
-const CALM: [Kind; 7] =
-    [Kind::Leaf, Kind::Join(Work::Light), Kind::Pick, Kind::List, Kind::Sum, Kind::Gate, Kind::Grow];
+const CALM: [Kind; 7] = [
+    Kind::Leaf,
+    Kind::Join(Work::Light),
+    Kind::Pick(Work::Light),
+    Kind::List,
+    Kind::Sum,
+    Kind::Gate,
+    Kind::Grow,
+];
+
+/// Kinds whose work can be told from the workflow alone, in all manners of running.
+const PLAIN: [Kind; 10] = [
+    Kind::Leaf,
+    Kind::Join(Work::Light),
+    Kind::Join(Work::Compute),
+    Kind::Join(Work::Async),
+    Kind::Pick(Work::Light),
+    Kind::Pick(Work::Compute),
+    Kind::Pick(Work::Async),
+    Kind::List,
+    Kind::Sum,
+    Kind::Gate,
+];
+
+/// Those of them that work once a node, and expansions.
+const SINGLE: [Kind; 8] = [
+    Kind::Leaf,
+    Kind::Join(Work::Light),
+    Kind::Join(Work::Compute),
+    Kind::Join(Work::Async),
+    Kind::Pick(Work::Light),
+    Kind::Pick(Work::Async),
+    Kind::Sum,
+    Kind::Grow,
+];
 
 const POLICIES: [CachePolicy; 4] =
     [CachePolicy::None, CachePolicy::LastRun, CachePolicy::Lru(3), CachePolicy::Budget(120)];
@@ -160,7 +210,7 @@ proptest! {
     /// Results are the naive interpreter's, whatever the cache; and after any ending the ledger and
     /// the heap hold what the cache holds and nothing else.
     #[test]
-    fn computes_what_the_naive_interpreter_computes(dice in dice(&KINDS[..10], 10), policy in 0..4usize) {
+    fn computes_what_the_naive_interpreter_computes(dice in dice(&KINDS[..17], 10), policy in 0..4usize) {
         quiet();
         let workflow = workflow(&KINDS, &dice);
         let bench = bench(POLICIES[policy]);
@@ -208,7 +258,7 @@ proptest! {
 
     /// A job that is cancelled in the middle leaves nothing behind, and the next one runs.
     #[test]
-    fn a_cancelled_job_leaves_nothing_behind(dice in dice(&KINDS[..11], 14), policy in 0..4usize) {
+    fn a_cancelled_job_leaves_nothing_behind(dice in dice(&KINDS[..18], 14), policy in 0..4usize) {
         quiet();
         let workflow = workflow(&KINDS, &dice);
         let bench = bench(POLICIES[policy]);
@@ -223,11 +273,131 @@ proptest! {
         prop_assert_eq!(bench.engine.residency().ledger().total(), 0);
     }
 
+    /// Cancelled at any moment, whatever was under way: nothing is left behind, and the next run is none the worse for it.
+    #[test]
+    fn a_cancellation_at_any_event_leaves_nothing_behind(
+        dice in dice(&SOUND, 10), policy in 0..4usize, at in 0..60usize,
+    ) {
+        let workflow = workflow(&SOUND, &dice);
+        let bench = bench(POLICIES[policy]);
+        let (cancel, seen) = (Cancel::new(), AtomicUsize::new(0));
+        let (stop, ended_as) = (cancel.clone(), Arc::new(std::sync::Mutex::new(None)));
+        let last = ended_as.clone();
+        let sink = move |event: Event| {
+            if seen.fetch_add(1, Ordering::SeqCst) == at {
+                stop.cancel();
+            }
+            *last.lock().unwrap() = Some(event.kind);
+        };
+        let ended = block_on(async {
+            let checked = bench.engine.validate(workflow.clone(), None).await.unwrap();
+            let job = Job::new("job", checked.graph).with_sink(Arc::new(sink)).with_cancel(cancel);
+            bench.engine.run(job).await.map(|_| ())
+        });
+        let last = ended_as.lock().unwrap().take();
+        match ended {
+            Ok(()) => {
+                let said = matches!(last, Some(EventKind::Succeeded));
+                prop_assert!(said, "{last:?}");
+            }
+            Err(RunError::Interrupted { .. }) => {
+                let said = matches!(last, Some(EventKind::Interrupted { .. }));
+                prop_assert!(said, "{last:?}");
+            }
+            Err(RunError::Failed(_)) => {
+                let said = matches!(last, Some(EventKind::Failed { .. }));
+                prop_assert!(said && naively(&workflow).is_err(), "{last:?}");
+            }
+        }
+        let ledger = bench.engine.residency().ledger();
+        prop_assert_eq!(ledger.total() as i64, bench.alive.now().1, "ledger and heap agree");
+        if POLICIES[policy] == CachePolicy::None {
+            prop_assert_eq!(bench.alive.now(), (0, 0));
+        }
+        let (ended, events, _) = run(&bench, &workflow);
+        match naively(&workflow) {
+            Ok(expected) => {
+                prop_assert!(ended.is_ok(), "{ended:?}");
+                prop_assert_eq!(shown(&events, &workflow), expected);
+            }
+            Err(_) => prop_assert!(matches!(ended, Err(RunError::Failed(_))), "{ended:?}"),
+        }
+        bench.engine.clear_cache();
+        prop_assert_eq!(bench.alive.now(), (0, 0));
+        prop_assert!(bench.engine.residency().ledger().owners().is_empty());
+    }
+
+    /// A workflow that has changed somewhere gets nothing stale from the cache, nor does the old one afterwards.
+    #[test]
+    fn what_has_changed_is_never_stale(
+        dice in dice(&SOUND, 10), policy in 0..4usize, place in any::<usize>(), value in 0i64..40,
+    ) {
+        let mut other = dice.clone();
+        let place = place % other.len();
+        other[place].2 = value;
+        let bench = bench(POLICIES[policy]);
+        for dice in [&dice, &other, &dice] {
+            let workflow = workflow(&SOUND, dice);
+            let (ended, events, _) = run(&bench, &workflow);
+            match naively(&workflow) {
+                Ok(expected) => {
+                    prop_assert!(ended.is_ok(), "{ended:?}");
+                    prop_assert_eq!(shown(&events, &workflow), expected);
+                }
+                Err(_) => prop_assert!(matches!(ended, Err(RunError::Failed(_))), "{ended:?}"),
+            }
+            prop_assert_eq!(bench.engine.residency().ledger().total() as i64, bench.alive.now().1);
+        }
+    }
+
+    /// What always changes runs again with everything downstream, and nothing else does.
+    #[test]
+    fn what_always_changes_runs_again_with_all_that_reads_it(dice in dice(&KINDS[..15], 16)) {
+        let workflow = workflow(&KINDS, &dice);
+        let bench = bench(CachePolicy::LastRun);
+        let ran = |events: &[EventKind]| -> HashSet<NodeId> {
+            let ran = events.iter().filter_map(|event| match event {
+                EventKind::NodeFinished { node, cached: false, .. } => Some(node.id.clone()),
+                _ => None,
+            });
+            ran.filter(|id| workflow.nodes.contains_key(id)).collect()
+        };
+        let (ended, first, _) = run(&bench, &workflow);
+        // A subgraph may hold what fails.
+        prop_assume!(ended.is_ok());
+        let (ended, second, _) = run(&bench, &workflow);
+        prop_assert!(ended.is_ok());
+        let moods = moody(&workflow);
+        let expected: HashSet<NodeId> = ran(&first).into_iter().filter(|id| moods.contains(id)).collect();
+        prop_assert_eq!(ran(&second), expected);
+    }
+
+    /// Nothing that is equal runs twice, expansions included, where a cache keeps what was made.
+    #[test]
+    fn equal_work_of_expansions_is_done_once(dice in dice(&SINGLE, 16)) {
+        let workflow = workflow(&SINGLE, &dice);
+        let bench = bench(CachePolicy::LastRun);
+        let (ended, events, _) = run(&bench, &workflow);
+        prop_assert!(ended.is_ok());
+        let top = contents(&workflow, true);
+        let mut seen: HashMap<u64, NodeId> = HashMap::new();
+        for event in &events {
+            if let EventKind::NodeFinished { node, cached: false, .. } = event {
+                let other = seen.insert(inner_content(&workflow, &top, node.id.as_str()), node.id.clone());
+                prop_assert!(other.is_none(), "{} did the work of {} again", node.id, other.unwrap());
+            }
+        }
+        let (ended, events, _) = run(&bench, &workflow);
+        prop_assert!(ended.is_ok());
+        let ran = events.iter().any(|event| matches!(event, EventKind::NodeFinished { cached: false, .. }));
+        prop_assert!(!ran, "all was cached");
+    }
+
     /// Nothing that is equal runs twice, every edge is respected, and each value is dropped right
     /// after its last use: counted by the events, without a cache.
     #[test]
-    fn runs_once_in_order_and_drops_in_time(dice in dice(&KINDS[..8], 24)) {
-        let workflow = workflow(&KINDS[..8], &dice);
+    fn runs_once_in_order_and_drops_in_time(dice in dice(&PLAIN, 24)) {
+        let workflow = workflow(&PLAIN, &dice);
         let bench = bench(CachePolicy::None);
         let (ended, events, _) = run(&bench, &workflow);
         prop_assert!(ended.is_ok());
@@ -235,7 +405,7 @@ proptest! {
             EventKind::NodeFinished { node, cached: false, .. } => Some(&node.id),
             _ => None,
         }).collect();
-        let contents = contents(&workflow);
+        let contents = contents(&workflow, false);
         let distinct: HashSet<u64> = ran.iter().map(|id| contents[*id]).collect();
         prop_assert_eq!(distinct.len(), ran.len(), "equal work ran twice");
 
@@ -251,13 +421,13 @@ proptest! {
         }
         for (id, at) in &started {
             for (name, input) in &workflow.nodes[*id].inputs {
-                let lazy = workflow.nodes[*id].class_type.as_deref() == Some("Pick") && name != "by";
+                let lazy = is_pick(&workflow.nodes[*id]) && name != "by";
                 if let InputValue::Link(link) = input && !lazy {
                     prop_assert!(finished[&link.node] < *at, "{} started before {}", id, link.node);
                 }
             }
         }
-        let perhaps = workflow.nodes.values().any(|node| node.class_type.as_deref() == Some("Pick"));
+        let perhaps = workflow.nodes.values().any(is_pick);
         let mut dropped: HashMap<&NodeId, usize> = HashMap::new();
         for (at, event) in events.iter().enumerate() {
             if let EventKind::ValueDropped { node, .. } = event {
@@ -302,20 +472,72 @@ proptest! {
     }
 }
 
-/// Every node's content as a number: class, literals, and the content of what it reads.
-fn contents(workflow: &Workflow) -> HashMap<NodeId, u64> {
+fn is_pick(node: &WorkflowNode) -> bool {
+    node.class_type.as_deref().is_some_and(|class| class.starts_with("Pick"))
+}
+
+/// Every node's content as a number: class, literals, and the content of what it reads. `grown`: those of classes that
+/// `Grow` makes nodes of are told as [`inner_content`] tells them.
+fn contents(workflow: &Workflow, grown: bool) -> HashMap<NodeId, u64> {
     let mut contents: HashMap<NodeId, u64> = HashMap::new();
     for (id, node) in &workflow.nodes {
-        let mut hasher = std::hash::DefaultHasher::new();
-        node.class_type.hash(&mut hasher);
-        for (name, input) in &node.inputs {
-            name.hash(&mut hasher);
-            match input {
-                InputValue::Link(link) => contents[&link.node].hash(&mut hasher),
-                other => other.to_json().to_string().hash(&mut hasher),
+        let number = |name: &str| node.inputs[name].to_json().as_i64().unwrap();
+        let content = match node.class_type.as_deref().unwrap() {
+            "Leaf" if grown => work(&("Leaf", number("value"), number("bytes") as u64)),
+            "Grow" if grown => {
+                let reads = contents[&node.inputs["a"].link().unwrap().node];
+                work(&("Grow", reads, number("depth"), number("bytes") as u64))
             }
-        }
-        contents.insert(id.clone(), hasher.finish());
+            class => {
+                let input = |(name, input): (&String, &InputValue)| match input {
+                    InputValue::Link(link) => (name.clone(), contents[&link.node].to_string()),
+                    other => (name.clone(), other.to_json().to_string()),
+                };
+                work(&(class, node.inputs.iter().map(input).collect::<Vec<_>>()))
+            }
+        };
+        contents.insert(id.clone(), content);
     }
     contents
+}
+
+/// [`contents`] of any node that ran: those of expansions as `Grow` makes them.
+fn inner_content(workflow: &Workflow, top: &HashMap<NodeId, u64>, id: &str) -> u64 {
+    let Some((parent, name)) = id.rsplit_once(".0.0.") else { return top[&NodeId::from(id)] };
+    let (carried, depth, bytes) = grow_reads(workflow, top, parent);
+    let leaf = work(&("Leaf", depth, bytes));
+    match name {
+        "leaf" => leaf,
+        "join" => work(&("JoinLight", ("carried", carried), leaf, bytes)),
+        _ => work(&("Grow", inner_content(workflow, top, &format!("{parent}.0.0.join")), depth - 1, bytes)),
+    }
+}
+
+/// What a `Grow` reads: the content of the node that makes its cell, its depth, its bytes.
+fn grow_reads(workflow: &Workflow, top: &HashMap<NodeId, u64>, id: &str) -> (u64, i64, u64) {
+    if let Some((parent, _)) = id.rsplit_once(".0.0.") {
+        let (_, depth, bytes) = grow_reads(workflow, top, parent);
+        return (inner_content(workflow, top, &format!("{parent}.0.0.join")), depth - 1, bytes);
+    }
+    let inputs = &workflow.nodes[&NodeId::from(id)].inputs;
+    let number = |name: &str| inputs[name].to_json().as_i64().unwrap();
+    (top[&inputs["a"].link().unwrap().node], number("depth"), number("bytes") as u64)
+}
+
+fn work(of: &impl Hash) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The nodes that always change, and all that link to these, whether they ask for them or not.
+fn moody(workflow: &Workflow) -> HashSet<NodeId> {
+    let mut moods = HashSet::new();
+    for (id, node) in &workflow.nodes {
+        let reads = |input: &InputValue| input.link().is_some_and(|link| moods.contains(&link.node));
+        if node.class_type.as_deref() == Some("Moody") || node.inputs.values().any(reads) {
+            moods.insert(id.clone());
+        }
+    }
+    moods
 }

@@ -86,10 +86,22 @@ impl Naive<'_> {
                         }
                         grown.nodes.insert(inner(id.as_str()).into(), node);
                     }
+                    let classes =
+                        expansion.graph.nodes.iter().map(|(id, node)| (id, node.class_type.as_deref()));
+                    for (id, class) in classes {
+                        if class.and_then(|class| self.registry.get(class)).unwrap().schema.output_node {
+                            self.eval(&grown, &inner(id.as_str()))?;
+                        }
+                    }
                     for (column, output) in done.columns.iter_mut().zip(&expansion.outputs) {
-                        let InputValue::Link(link) = output else { unreachable!("these nodes link") };
-                        let made = self.eval(&grown, &inner(link.node.as_str()))?;
-                        column.extend(made.columns[link.slot].iter().cloned());
+                        match output {
+                            InputValue::Link(link) => {
+                                let made = self.eval(&grown, &inner(link.node.as_str()))?;
+                                column.extend(made.columns[link.slot].iter().cloned());
+                            }
+                            InputValue::Value(value) => column.push(value.clone()),
+                            _ => unreachable!("these nodes give links and values"),
+                        }
                     }
                 }
             }
