@@ -47,7 +47,7 @@ async function start(): Promise<void> {
   setHost({
     upload: (file) => api.upload(file),
     imageUrl: (name) => api.view({ filename: name, type: "input" }),
-    filesChanged: () => void api.objectInfo().then((fresh) => Object.assign(editor.schemas, fresh)),
+    filesChanged: () => void api.objectInfo().then((fresh) => editor.refreshSchemas(fresh)),
     warn: (message) => toast(message, { kind: "error" }),
     changed: () => editor.touch(),
   })
@@ -59,7 +59,7 @@ async function start(): Promise<void> {
   shell.add(...allPanels(app, files))
   ownContextMenu(app)
   searchOnCanvas(app)
-  showRunsOnNodes(editor, runs, api)
+  const showOldResults = showRunsOnNodes(editor, runs, api)
   showInputPictures(editor, api)
   listenForKeys(app, files, queue)
   addMinimap(app)
@@ -71,7 +71,8 @@ async function start(): Promise<void> {
   shell.restore()
   // Sizes of panels and canvas settle first, so that the view that is restored is the view that was.
   requestAnimationFrame(() => {
-    restoreDraft(editor)
+    // Opening a workflow forgets the results of the one before, so these come after it.
+    if (restoreDraft(editor)) showOldResults()
     keepDraft(editor)
     watchConnection(app)
     runs.socket.connect()

@@ -45,6 +45,16 @@ export function deleteSelected(app: App): void {
   step(app, () => app.editor.canvas.deleteSelected())
 }
 
+/** Asks the server anew what it has: choices of files change while the page is open. */
+export async function refreshNodes(app: App): Promise<void> {
+  try {
+    app.editor.refreshSchemas(await app.api.objectInfo())
+    toast(t("nodes.refreshed"))
+  } catch (error) {
+    toast((error as Error).message, { kind: "error" })
+  }
+}
+
 /** Center of what is seen, in graph units. */
 export function viewCenter(canvas: LGraphCanvas): [number, number] {
   const element = canvas.canvas

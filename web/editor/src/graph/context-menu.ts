@@ -3,10 +3,12 @@
 import { LGraphCanvas, type LGraphNode } from "@comfyorg/litegraph"
 import type { App } from "../app.ts"
 import { Mode } from "../doc/types.ts"
-import { t } from "../i18n/index.ts"
+import { type StringKey, t } from "../i18n/index.ts"
 import { type MenuItem, openMenu } from "../ui/menu.ts"
 import { openField } from "../widgets/field.ts"
-import { addGroup, addNode, align, convertToSubgraph, deleteSelected, renameNode, selectedNodes, setColor, setMode, step, toggleCollapse, togglePin, unpack } from "./commands.ts"
+import { screenRect } from "../widgets/place.ts"
+import { copySelected, pasteNodes } from "./clipboard.ts"
+import { addGroup, addNode, align, convertToSubgraph, deleteSelected, renameNode, selectedNodes, setColor, setMode, step, toggleCollapse, togglePin, unpack, viewCenter } from "./commands.ts"
 import { nodeState } from "./node-state.ts"
 import { openSearch } from "./search.ts"
 
@@ -49,6 +51,20 @@ function doubleClicked(app: App, { subType, node, group, originalEvent: e }: Dou
   else if (e.canvasY < node.pos[1]) renameNode(app, node, at)
 }
 
+/** The menu of what is selected, else of the canvas: for the keyboard's own menu key. */
+export function menuOfSelection(app: App): void {
+  const { canvas } = app.editor
+  const [node] = selectedNodes(canvas)
+  if (node) {
+    const { x, y } = screenRect(canvas, node, 0, 0, 0, 0)
+    const at = { x, y }
+    return openMenu(nodeMenu(app, node, at), at, node.title)
+  }
+  const rect = canvas.canvas.getBoundingClientRect()
+  const at = { x: rect.x + rect.width / 2, y: rect.y + rect.height / 3 }
+  openMenu(canvasMenu(app, at, viewCenter(canvas)), at, t("menu.edit"))
+}
+
 function showMenu(app: App, node: LGraphNode | null, event: PointerLike): void {
   const at = { x: event.clientX, y: event.clientY }
   const slot = node?.getSlotInPosition(event.canvasX, event.canvasY)
@@ -77,7 +93,7 @@ export function nodeMenu(app: App, node: LGraphNode, at: { x: number; y: number 
     null,
     ...imageItems(node),
     { label: t("node.clone"), run: () => duplicate(app) },
-    { label: t("edit.copy"), keys: "Ctrl+C", run: () => canvas.copyToClipboard() },
+    { label: t("edit.copy"), keys: "Ctrl+C", run: () => copySelected(canvas) },
     { label: t("edit.delete"), keys: "Del", run: () => deleteSelected(app) },
   ].filter((item, i, all) => item !== null || (i > 0 && all[i - 1] !== null)) as (MenuItem | null)[]
 }
@@ -100,7 +116,7 @@ function imageItems(node: LGraphNode): MenuItem[] {
 function colors(app: App): MenuItem[] {
   return [
     { label: t("node.colorNone"), run: () => setColor(app, null) },
-    ...Object.entries(LGraphCanvas.node_colors).map(([name, option]) => ({ label: name.replaceAll("_", " "), swatch: option.bgcolor, run: () => setColor(app, name) })),
+    ...Object.entries(LGraphCanvas.node_colors).map(([name, option]) => ({ label: t(`color.${name}` as StringKey), swatch: option.bgcolor, run: () => setColor(app, name) })),
   ]
 }
 
@@ -125,7 +141,7 @@ function canvasMenu(app: App, screen: { x: number; y: number }, at: [number, num
     { label: t("note.make"), run: () => addNode(app, "Note", at) },
     { label: t("group.make"), keys: "Ctrl+G", run: () => addGroup(app) },
     null,
-    { label: t("edit.paste"), keys: "Ctrl+V", run: () => (canvas.pasteFromClipboard({ position: at }), app.editor.record()) },
+    { label: t("edit.paste"), keys: "Ctrl+V", run: () => step(app, () => pasteNodes(canvas, at)) },
     { label: t("edit.selectAll"), keys: "Ctrl+A", run: () => canvas.selectItems() },
     { label: t("align.arrange"), run: () => align(app, "arrange") },
     { label: t("view.fit"), keys: ".", run: () => app.editor.fit() },
@@ -135,7 +151,7 @@ function canvasMenu(app: App, screen: { x: number; y: number }, at: [number, num
     items.push(
       null,
       { label: t("node.rename"), run: () => openField(t("inspector.title"), group.title, screen, (text) => step(app, () => (group.title = text))) },
-      { label: t("node.color"), submenu: Object.entries(LGraphCanvas.node_colors).map(([name, option]) => ({ label: name.replaceAll("_", " "), swatch: option.groupcolor, run: () => step(app, () => group.setColorOption(option)) })) },
+      { label: t("node.color"), submenu: Object.entries(LGraphCanvas.node_colors).map(([name, option]) => ({ label: t(`color.${name}` as StringKey), swatch: option.groupcolor, run: () => step(app, () => group.setColorOption(option)) })) },
       { label: t("group.fit"), run: () => step(app, () => (group.recomputeInsideNodes(), group.resizeTo(group.children, 24))) },
       { label: t("edit.delete"), run: () => step(app, () => canvas.graph!.remove(group)) },
     )

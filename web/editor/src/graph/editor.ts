@@ -6,6 +6,7 @@ import { cloneJson } from "../doc/json.ts"
 import { merge } from "../doc/merge.ts"
 import { emptyWorkflow, prepare, typesOf } from "../doc/prepare.ts"
 import type { Workflow } from "../doc/types.ts"
+import { inputsOf } from "../schema/inputs.ts"
 import type { ObjectInfo } from "../schema/types.ts"
 import { Emitter } from "../ui/emitter.ts"
 import { makeCanvas } from "./canvas.ts"
@@ -49,6 +50,23 @@ export class Editor extends Emitter<EditorEvents> {
   useSchemas(schemas: ObjectInfo): void {
     this.schemas = schemas
     registerNodes(schemas)
+  }
+
+  /** Takes up what a server says later: new choices for the nodes that are there, new nodes for the search. */
+  refreshSchemas(fresh: ObjectInfo): void {
+    Object.assign(this.schemas, fresh)
+    registerNodes(fresh)
+    for (const graph of [this.graph, ...this.graph.subgraphs.values()]) {
+      for (const node of graph.nodes) {
+        const info = fresh[node.type]
+        if (!info) continue
+        for (const decl of inputsOf(info)) {
+          const widget = decl.kind === "combo" ? node.widgets?.find((w) => w.name === decl.name) : undefined
+          if (widget) widget.options.values = decl.values as never
+        }
+      }
+    }
+    this.canvas.setDirty(true, true)
   }
 
   // ---- Opening and saving -------------------------------------------------------------------------------------------

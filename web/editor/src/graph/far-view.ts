@@ -2,12 +2,15 @@
 // for each colour. That keeps a graph of a thousand nodes legible and smooth where its details would be neither.
 
 import { type LGraphCanvas, type LGraphNode, LiteGraph } from "@comfyorg/litegraph"
-import { drawNodeExtras, nodeState } from "./node-state.ts"
+import { contentBottom, drawNodeExtras, nodeState } from "./node-state.ts"
 
 /** Titles are this tall on screen, however far away. */
 const TITLE_PX = 11
 /** Boxes narrower than this on screen go without a title. */
 const NARROWEST_PX = 46
+/** Boxes at least this wide on screen show their values, too, in letters of this size. */
+const VALUES_FROM_PX = 76
+const VALUES_PX = 9.5
 
 export function useFarView(canvas: LGraphCanvas): void {
   const drawNode = canvas.drawNode.bind(canvas)
@@ -46,9 +49,36 @@ function farNode(canvas: LGraphCanvas, node: LGraphNode, ctx: CanvasRenderingCon
     ctx.textAlign = "left"
     ctx.textBaseline = "top"
     ctx.fillText(shorten(node.title, width, size), size * 0.3, -title + 3, width - size * 0.4)
+    if (!collapsed && width * scale >= VALUES_FROM_PX) farValues(node, ctx, width, height, VALUES_PX / scale)
     ctx.textBaseline = "alphabetic"
   }
   ctx.globalAlpha = 1
+}
+
+/** What can be read of a node's values at this distance: each on a line of its own, as many as there is room for. */
+function farValues(node: LGraphNode, ctx: CanvasRenderingContext2D, width: number, height: number, size: number): void {
+  const line = size * 1.35
+  // A picture has the rest of the node.
+  const state = nodeState(node)
+  const bottom = state.preview || state.images.length ? Math.min(height, contentBottom(node)) : height
+  const room = Math.floor((bottom - size * 0.4) / line)
+  if (room < 1 || !node.widgets?.length) return
+  ctx.font = `${size}px ${LiteGraph.NODE_FONT}`
+  ctx.fillStyle = LiteGraph.NODE_TEXT_COLOR
+  const letters = Math.max(3, Math.floor(width / (size * 0.54)))
+  let row = 0
+  for (const widget of node.widgets) {
+    if (row >= room) return
+    if (widget.hidden || widget.type === "button" || widget.name === "control_after_generate") continue
+    const text = String(widget.value ?? "")
+    if (!text) continue
+    // Texts of many lines take what room there is; other values go with their name.
+    const rows = widget.computeLayoutSize ? (text.match(new RegExp(`.{1,${letters}}`, "g")) ?? []) : [`${widget.label ?? widget.name} ${text}`]
+    for (const part of rows) {
+      if (row >= room) return
+      ctx.fillText(shorten(part, width, size), size * 0.4, size * 0.4 + row++ * line, width - size * 0.8)
+    }
+  }
 }
 
 /** Measuring a thousand texts a frame is what makes text slow; an average width will do. */

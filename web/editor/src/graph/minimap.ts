@@ -9,6 +9,8 @@ const WIDTH = 190
 const HEIGHT = 120
 const MARGIN = 8
 
+export const toggleMinimap = () => document.querySelector<HTMLElement>(".minimap")?.toggleAttribute("hidden")
+
 export function addMinimap(app: App): void {
   const { editor, shell } = app
   const { canvas } = editor

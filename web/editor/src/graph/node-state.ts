@@ -56,6 +56,21 @@ export function drawNodeExtras(node: LGraphNode, ctx: CanvasRenderingContext2D, 
   void canvas
 }
 
+/** Which of a node's pictures lies at a place on it; one that is shown alone is 0. */
+export function pictureAt(node: LGraphNode, at: ArrayLike<number>): number | null {
+  const [x, y] = [at[0]!, at[1]!]
+  const state = nodeState(node)
+  const pictures = state.images.filter((i) => i.complete && i.naturalWidth > 0)
+  const top = contentBottom(node) + 4
+  const room = { x: 10, y: top, width: node.size[0] - 20, height: node.size[1] - top - 10 }
+  if (node.flags.collapsed || state.preview || !pictures.length || x < room.x || y < room.y || x > room.x + room.width || y > room.y + room.height) return null
+  if (state.imageIndex !== null) return state.imageIndex
+  const { columns } = gridFor(pictures.length, room, sizeOf(pictures[0]))
+  const rows = Math.ceil(pictures.length / columns)
+  const index = Math.floor((y - room.y) / (room.height / rows)) * columns + Math.floor((x - room.x) / (room.width / columns))
+  return index < pictures.length ? index : null
+}
+
 interface Box {
   x: number
   y: number

@@ -4,7 +4,7 @@ import { LGraphNode, LiteGraph } from "@comfyorg/litegraph"
 import { inputsOf, isWidget } from "../schema/inputs.ts"
 import type { NodeInfo } from "../schema/types.ts"
 import { createWidgets } from "../widgets/create.ts"
-import { drawNodeExtras, nodeState } from "./node-state.ts"
+import { drawNodeExtras, nodeState, pictureAt } from "./node-state.ts"
 
 /** Makes the class of one node type. */
 export function nodeClass(info: NodeInfo): typeof LGraphNode {
@@ -91,6 +91,15 @@ function watchState(node: LGraphNode): void {
     if (state.running) return { color: "#3fb950", lineWidth: 2, padding: 4 } as any
     if (state.planned === "cached") return { color: "#8b949e", lineWidth: 1, padding: 3 } as any
     return undefined
+  }
+  // One of several pictures is shown alone by a press on it, and all again by the next.
+  node.onMouseDown = function (this: LGraphNode, _event, pos, canvas) {
+    const index = pictureAt(this, pos)
+    const state = nodeState(this)
+    if (index === null || state.images.length < 2) return false
+    state.imageIndex = state.imageIndex === null ? index : null
+    canvas.setDirty(true, true)
+    return true
   }
   node.onDrawForeground = function (this: LGraphNode, ctx, canvas) {
     drawNodeExtras(this, ctx, canvas)

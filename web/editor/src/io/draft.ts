@@ -20,7 +20,10 @@ export function keepDraft(editor: Editor): void {
     const { scale, offset } = editor.canvas.ds
     const draft: Draft = { workflow: editor.current(), name: editor.name, dirty: editor.dirty, view: { scale, offset: [offset[0], offset[1]] }, path: editor.path }
     try {
-      localStorage.setItem(STORED, stringifyJson(draft))
+      const text = stringifyJson(draft)
+      // The tab's own, and one for the next tab that is opened.
+      sessionStorage.setItem(STORED, text)
+      localStorage.setItem(STORED, text)
     } catch {
       // Full or forbidden: the draft is a convenience, and saving still works.
     }
@@ -33,7 +36,7 @@ export function keepDraft(editor: Editor): void {
 
 export function readDraft(): Draft | null {
   try {
-    const draft = parseJson(localStorage.getItem(STORED) ?? "null") as Draft | null
+    const draft = parseJson(sessionStorage.getItem(STORED) ?? localStorage.getItem(STORED) ?? "null") as Draft | null
     return draft && isWorkflow(draft.workflow) ? draft : null
   } catch {
     return null

@@ -5,7 +5,8 @@ import { emptyWorkflow } from "../doc/prepare.ts"
 import { stringifyJson } from "../doc/json.ts"
 import type { Workflow } from "../doc/types.ts"
 import { toPrompt } from "../export/index.ts"
-import { addNode } from "../graph/commands.ts"
+import { fillSystemClipboard, pasteNodes, takeNodes } from "../graph/clipboard.ts"
+import { addNode, step } from "../graph/commands.ts"
 import { t } from "../i18n/index.ts"
 import { askText, confirmDialog } from "../ui/dialog.ts"
 import { isTyping } from "../ui/dom.ts"
@@ -105,7 +106,13 @@ export class Files {
       event.preventDefault()
       void this.dropped(file, event, stage)
     })
-    document.addEventListener("paste", (event) => void this.pasted(event))
+    document.addEventListener("copy", fillSystemClipboard)
+    document.addEventListener("cut", fillSystemClipboard)
+    // The event does not say whether Shift was held.
+    let shift = false
+    document.addEventListener("keydown", (event) => (shift = event.shiftKey), true)
+    document.addEventListener("keyup", (event) => (shift = event.shiftKey), true)
+    document.addEventListener("paste", (event) => void this.pasted(event, shift))
   }
 
   /** A picture dropped on a node that takes pictures goes into it; else its workflow is opened; else it becomes a node. */
@@ -127,16 +134,13 @@ export class Files {
     if (node && widget) await uploadInto(node, widget, file)
   }
 
-  private async pasted(event: ClipboardEvent): Promise<void> {
+  private async pasted(event: ClipboardEvent, connect: boolean): Promise<void> {
     if (isTyping(event.target)) return
     const image = [...(event.clipboardData?.files ?? [])].find((f) => f.type.startsWith("image/"))
     if (image) return this.imageNode(image, null)
     const text = event.clipboardData?.getData("text/plain") ?? ""
-    const workflow = /^\s*\{/.test(text) ? workflowFromText(text, this.app.editor.schemas) : null
+    const workflow = !takeNodes(text) && /^\s*\{/.test(text) ? workflowFromText(text, this.app.editor.schemas) : null
     if (workflow) await this.show(workflow, null)
-    else {
-      this.app.editor.canvas.pasteFromClipboard()
-      this.app.editor.record()
-    }
+    else step(this.app, () => pasteNodes(this.app.editor.canvas, null, connect))
   }
 }

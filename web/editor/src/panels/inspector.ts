@@ -43,7 +43,7 @@ function form(app: App, node: LGraphNode): (HTMLElement | null)[] {
     return h("label", { class: "check" }, box, label)
   }
   const sockets = node.inputs.map((input, slot) => ({ input, slot })).filter(({ input }) => !input.widget || input.link != null)
-  const values = (node.widgets ?? []).filter((w) => w.type !== "button" && !w.hidden)
+  const values = (node.widgets ?? []).filter((w) => !w.hidden)
   return [
     state.error ? h("p", { class: "problem", role: "alert" }, state.error) : null,
     h("label", { class: "field" }, h("span", {}, t("inspector.title")), title),

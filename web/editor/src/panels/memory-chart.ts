@@ -3,10 +3,11 @@
 import uPlot from "uplot"
 import "uplot/dist/uPlot.min.css"
 import type { MemoryMarker, OwnerKind } from "../api/v1.ts"
-import { type StringKey, t } from "../i18n/index.ts"
+import { type StringKey, t as words } from "../i18n/index.ts"
 import { fill, h } from "../ui/dom.ts"
 import { bytes } from "../ui/format.ts"
-import { type MemoryLog, stack, stackOrder } from "./memory-log.ts"
+import { type MemoryLog, type Owner, stack, stackOrder, storyOf } from "./memory-log.ts"
+import { untilWhen } from "./until.ts"
 
 /** Base hue of each kind; owners of one kind are shades of it. */
 const COLORS: Record<OwnerKind, [hue: number, saturation: number]> = { weights: [212, 75], values: [140, 50], cache: [45, 60], activations: [280, 55], scratch: [20, 60], other: [0, 0] }
@@ -18,6 +19,7 @@ export function ownerColor(kind: OwnerKind, index: number): string {
 
 const MARKS: Record<string, string> = { load: "#3fb950", prefetch: "#2ea043", evict: "#f0883e", refused: "#f85149", job_start: "#8b949e", job_end: "#8b949e", step: "#8b949e" }
 const NEAR_PX = 6
+const time = (ms: number) => new Date(ms).toLocaleTimeString([], { hour12: false })
 /** A budget this many times the most that was held is not drawn. */
 const FAR_BUDGET = 5
 /** Round numbers of bytes are powers of two. */
@@ -91,16 +93,16 @@ export class MemoryChart {
       cursor: { y: false, drag: { x: true, y: false } },
       scales: { y: { range: (_u, _min, max) => [0, this.top(max) * 1.08 || 1] } },
       axes: [
-        { ...axis, values: (_u, values) => values.map((v) => new Date(v * 1000).toLocaleTimeString([], { hour12: false })), space: 90 },
+        { ...axis, values: (_u, values) => values.map((v) => time(v * 1000)), space: 90 },
         { ...axis, size: 72, incrs: BINARY_STEPS, values: (_u, values) => values.map((v) => bytes(v)) },
       ],
-      series: [{}, ...bands, { label: t("memory.budget"), stroke: "#f85149", width: 1.5, dash: [6, 4], points: { show: false } }],
+      series: [{}, ...bands, { label: words("memory.budget"), stroke: "#f85149", width: 1.5, dash: [6, 4], points: { show: false } }],
       hooks: { draw: [(u) => this.drawMarkers(u)], setCursor: [(u) => this.hover(u)] },
     }
     fill(this.legend, ...order.map((owner) => h("span", { class: "legend-item" }, h("span", { class: "swatch", style: { background: colors[owner]! } }), owners[owner]!.name)))
     fill(this.element, this.legend, this.tip)
     this.element.setAttribute("role", "img")
-    this.element.setAttribute("aria-label", t("memory.timeline"))
+    this.element.setAttribute("aria-label", words("memory.timeline"))
     this.plot = new uPlot(options, this.data(), this.element)
     this.plot.over.addEventListener("click", () => {
       const near = this.markerNear(this.plot!)
@@ -143,6 +145,13 @@ export class MemoryChart {
     ctx.restore()
   }
 
+  /** Which node held it then, and when it went or will go. */
+  private story(owner: Owner, t: number): string {
+    const { holder, gone, resident } = storyOf(this.log, owner, t)
+    const until = gone !== null ? words("memory.wentAt", { time: time(gone) }) : resident ? untilWhen(resident) : ""
+    return [holder && words("memory.inUse", { nodes: holder }), until].filter(Boolean).join(" · ")
+  }
+
   private markerNear(u: uPlot): MemoryMarker | null {
     const at = u.cursor.left ?? -1
     let best: { marker: MemoryMarker; distance: number } | null = null
@@ -162,20 +171,18 @@ export class MemoryChart {
     }
     const sample = this.log.samples[index]!
     const { owners } = this.log
-    const { residents } = this.log.report!
-    const rows = [...this.order()].reverse().filter((o) => (sample.bytes[o] ?? 0) > 0).map((o) => {
-      const resident = residents.find((r) => r.id === owners[o]!.id)
-      const holder = resident?.holders.length ? ` ← ${resident.holders.map((x) => `${x.class_type} #${x.node}`).join(", ")}` : ""
-      return h("div", { class: "tip-row" }, h("span", {}, `${owners[o]!.name}${holder}`), h("strong", {}, bytes(sample.bytes[o])))
+    const rows = [...this.order()].reverse().filter((o) => (sample.bytes[o] ?? 0) > 0).flatMap((o) => {
+      const story = this.story(owners[o]!, sample.t)
+      return [h("div", { class: "tip-row" }, h("span", {}, owners[o]!.name), h("strong", {}, bytes(sample.bytes[o]))), story ? h("div", { class: "tip-story" }, story) : null]
     })
     const marker = this.markerNear(u)
     fill(
       this.tip,
-      h("div", { class: "small quiet" }, new Date(sample.t).toLocaleTimeString(), ` · ${t("memory.rss")} ${bytes(sample.rss_anon)}`),
+      h("div", { class: "small quiet" }, time(sample.t), ` · ${words("memory.rss")} ${bytes(sample.rss_anon)}`),
       ...rows,
-      marker ? h("div", { class: "tip-mark" }, `${t(`memory.marker.${marker.kind}` as StringKey)}: ${marker.label}${marker.bytes ? ` · ${bytes(marker.bytes)}` : ""}`) : null,
+      marker ? h("div", { class: "tip-mark" }, `${words(`memory.marker.${marker.kind}` as StringKey)}: ${marker.label}${marker.bytes ? ` · ${bytes(marker.bytes)}` : ""}`) : null,
     )
     this.tip.hidden = false
-    this.tip.style.left = `${Math.min(this.element.clientWidth - 260, left + 90)}px`
+    this.tip.style.left = `${Math.min(this.element.clientWidth - 290, left + 90)}px`
   }
 }

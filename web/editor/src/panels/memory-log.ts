@@ -1,6 +1,6 @@
 // The samples of the session, kept short enough to draw.
 
-import type { MemoryMarker, MemoryReport, MemorySample, OwnerKind } from "../api/v1.ts"
+import type { MemoryMarker, MemoryReport, MemorySample, OwnerKind, Resident } from "../api/v1.ts"
 
 /** Older samples are dropped; this many are a good half hour. */
 const KEPT = 4000
@@ -47,6 +47,35 @@ export class MemoryLog {
     const at = this.owners.findIndex((o) => o.id === owner.id)
     return at >= 0 ? at : this.owners.push(owner) - 1
   }
+}
+
+/** Why something was in memory at a moment, and until when. */
+export interface Story {
+  /** The node that held it, as `KSampler #3`. */
+  holder: string | null
+  /** When it was given up, if that has happened since. */
+  gone: number | null
+  /** What it is now, if it still is. */
+  resident: Resident | null
+}
+
+export function storyOf(log: Pick<MemoryLog, "markers" | "report">, owner: Owner, t: number): Story {
+  const { markers, report } = log
+  const own = markers.filter((m) => m.label === owner.name)
+  const gone = own.find((m) => m.kind === "evict" && m.t > t)?.t ?? null
+  // An owner adds up what the list of residents shows one by one, so they meet in the name.
+  const resident = gone === null ? (report?.residents.find((r) => r.name === owner.name && r.kind === owner.kind) ?? null) : null
+  const before = markers.filter((m) => m.t <= t)
+  const running = before.findLastIndex((m) => m.kind === "step")
+  const ended = before.findLastIndex((m) => m.kind === "job_end")
+  const step = running > ended ? before[running]! : null
+  if (owner.kind !== "weights") return { holder: owner.kind === "cache" ? null : (step?.label ?? null), gone, resident }
+  const load = own.findLast((m) => m.t <= t && (m.kind === "load" || m.kind === "prefetch"))
+  if (!load?.node || running < ended) return { holder: null, gone, resident }
+  const name = markers.find((m) => m.kind === "step" && m.node === load.node && m.prompt_id === load.prompt_id)?.label
+  // Loaded for one node, it may be at work for another by now.
+  const holders = resident?.holders.map((h) => `${h.class_type} #${h.node}`) ?? []
+  return { holder: holders.length ? holders.join(", ") : (name ?? `#${load.node}`), gone, resident }
 }
 
 export const KINDS: readonly OwnerKind[] = ["weights", "values", "cache", "activations", "scratch", "other"]

@@ -11,6 +11,7 @@ import { toast } from "../ui/toast.ts"
 import { MemoryChart } from "./memory-chart.ts"
 import { MemoryLog } from "./memory-log.ts"
 import { failure } from "./state.ts"
+import { untilWhen } from "./until.ts"
 
 /** Where the server tells what happens, asking is for what it does not tell; elsewhere it is all there is. */
 const EVERY_MS = 1000
@@ -84,7 +85,7 @@ function showResidents(app: App, element: HTMLElement, list: readonly Resident[]
 function residentRow(app: App, r: Resident, act: (work: Promise<unknown>) => void): HTMLElement {
   const held = r.state === "in_use"
   const why = held ? t("memory.inUse", { nodes: r.holders.map((x) => `${x.class_type} #${x.node}`).join(", ") }) : r.state === "loading" ? t("memory.loading") : t("memory.evictable")
-  const until = !r.next_use ? t("memory.noNext") : r.next_use.node === null || r.next_use.step === null ? t("memory.nextJob") : t("memory.next", { step: r.next_use.step + 1, node: r.next_use.node })
+  const until = untilWhen(r)
   const target = r.holders[0]?.node ?? r.next_use?.node ?? null
   const pin = iconButton("pin", `${r.pinned ? t("memory.unpin") : t("memory.pin")}: ${r.name}`, () => act(v1.pin(app.api, r.id, !r.pinned)))
   pin.setAttribute("aria-pressed", String(r.pinned))

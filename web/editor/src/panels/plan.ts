@@ -10,6 +10,7 @@ import { problemsOf } from "../run/errors.ts"
 import { debounce, fill, h } from "../ui/dom.ts"
 import { bytes } from "../ui/format.ts"
 import type { Panel } from "../ui/shell.ts"
+import { decisionText } from "./decision.ts"
 import { failure, quiet } from "./state.ts"
 
 export function planPanel(app: App): Panel {
@@ -71,7 +72,7 @@ function summary(plan: PlanReport): HTMLElement {
     figure(t("plan.peak"), peak ? t("plan.peakAt", { bytes: bytes(peak.bytes), step: peak.step + 1 }) : "–"),
     figure(t("plan.budget"), bytes(plan.budget), plan.budget === null ? null : h("span", { class: plan.fits ? "tag good" : "tag bad" }, t(plan.fits ? "plan.fits" : "plan.tooBig"))),
     h("h3", {}, t("plan.decisions")),
-    plan.decisions.length ? h("ul", { class: "decisions" }, ...plan.decisions.map((d) => h("li", {}, h("span", { class: `tag ${d.kind === "refuse" ? "bad" : ""}` }, t("plan.step", { step: d.step + 1 })), " ", d.text))) : h("p", { class: "quiet small" }, t("plan.noDecisions")),
+    plan.decisions.length ? h("ul", { class: "decisions" }, ...plan.decisions.map((d) => h("li", {}, h("span", { class: `tag ${d.kind === "refuse" ? "bad" : ""}` }, t("plan.step", { step: d.step + 1 })), " ", decisionText(plan, d)))) : h("p", { class: "quiet small" }, t("plan.noDecisions")),
   )
 }
 

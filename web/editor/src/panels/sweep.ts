@@ -40,7 +40,8 @@ function build(app: App, files: Files, body: HTMLElement): { shown(): void; hidd
   const grid = new SweepGrid(app, files)
   const run = h("button", { type: "button", class: "primary", disabled: true, onclick: () => void start() }, t("sweep.run"))
   const add = h("button", { type: "button", onclick: () => addAxis() }, t("sweep.add"))
-  fill(body, h("div", { class: "sweep" }, h("div", { class: "sweep-left" }, h("p", { class: "quiet small" }, t("sweep.lead")), form, h("div", { class: "sweep-buttons" }, add, run), cost), grid.element))
+  const lead = h("p", { class: "quiet small" }, t("sweep.lead"))
+  fill(body, h("div", { class: "sweep" }, h("div", { class: "sweep-left" }, lead, form, h("div", { class: "sweep-buttons" }, add, run), cost), grid.element))
 
   let restored = false
   const refresh = () => {
@@ -72,6 +73,7 @@ function build(app: App, files: Files, body: HTMLElement): { shown(): void; hidd
 
   function showForm(): void {
     fill(form, ...drafts.map((d, i) => axisForm(d, i)))
+    lead.hidden = drafts.length > 0
     add.disabled = drafts.length >= MAX_AXES || options.length === 0
   }
 
@@ -82,7 +84,7 @@ function build(app: App, files: Files, body: HTMLElement): { shown(): void; hidd
     const input = h("select", { class: "wide" }, ...inputs.map((i) => h("option", { value: i.name }, i.name)))
     input.value = draft.input
     const search = h("input", { class: "wide", type: "text", value: draft.search, placeholder: t("sweep.searchHint") })
-    const values = h("textarea", { class: "wide", rows: 3, value: draft.text, placeholder: t("sweep.valuesHint") })
+    const values = h("textarea", { class: "wide", rows: 2, value: draft.text, placeholder: t("sweep.valuesHint") })
     node.addEventListener("change", () => {
       draft.node = node.value
       draft.input = options.find((o) => o.node === node.value)!.inputs[0]!.name
@@ -114,16 +116,12 @@ function build(app: App, files: Files, body: HTMLElement): { shown(): void; hidd
     return h(
       "fieldset",
       { class: "axis" },
-      h("legend", {}, t("sweep.axis", { number: index + 1 })),
-      h(
-        "div",
-        { class: "axis-what" },
-        h("label", { class: "field" }, h("span", {}, t("sweep.node")), node),
-        h("label", { class: "field" }, h("span", {}, t("sweep.input")), input),
-        declOf(draft)?.kind === "string" ? h("label", { class: "field" }, h("span", {}, t("sweep.search")), search) : null,
-      ),
+      h("legend", { class: "visually-hidden" }, t("sweep.axis", { number: index + 1 })),
+      h("label", { class: "field" }, h("span", {}, t("sweep.node")), node),
+      h("label", { class: "field" }, h("span", {}, t("sweep.input")), input),
       h("label", { class: "field axis-values" }, h("span", { title: t("sweep.valuesHint") }, t("sweep.values")), values),
       remove,
+      declOf(draft)?.kind === "string" ? h("label", { class: "field axis-search" }, h("span", {}, t("sweep.search")), search) : null,
     )
   }
 

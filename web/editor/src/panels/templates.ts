@@ -2,7 +2,7 @@
 
 import type { App } from "../app.ts"
 import { type Template, v1 } from "../api/v1.ts"
-import { t } from "../i18n/index.ts"
+import { language, t } from "../i18n/index.ts"
 import type { Files } from "../io/files.ts"
 import { fill, h } from "../ui/dom.ts"
 import type { Panel } from "../ui/shell.ts"
@@ -23,9 +23,10 @@ async function show(app: App, files: Files, body: HTMLElement): Promise<void> {
 }
 
 function card(app: App, files: Files, template: Template): HTMLElement {
+  const { title, description } = { ...template, ...template.translated?.[language()] }
   const open = async () => {
     try {
-      await files.showFrom(template.url, template.title)
+      await files.showFrom(template.url, title)
     } catch (error) {
       toast((error as Error).message, { kind: "error" })
     }
@@ -34,8 +35,8 @@ function card(app: App, files: Files, template: Template): HTMLElement {
     "button",
     { type: "button", class: "card", onclick: () => void open() },
     template.thumbnail ? h("img", { src: app.api.url(template.thumbnail.replace(/^\//, "")), alt: "", loading: "lazy" }) : h("span", { class: "card-blank", "aria-hidden": "true" }),
-    h("strong", {}, template.title),
-    h("span", { class: "small quiet" }, template.description),
+    h("strong", {}, title),
+    h("span", { class: "small quiet" }, description),
     template.ready ? h("span", { class: "tag good" }, t("templates.ready")) : h("span", { class: "tag" }, t("templates.missing", { names: template.models.join(", ") })),
   )
 }

@@ -18,6 +18,8 @@ export function valueField(app: App, node: LGraphNode, widget: any): HTMLElement
   const bad = nodeState(node).badInputs.has(widget.name)
   if (source) return h("div", { class: "field" }, h("span", {}, label), h("span", { class: "quiet small" }, t("widget.connected", { node: source.title })))
 
+  if (widget.type === "button") return h("button", { type: "button", class: "wide-button", onclick: () => widget.callback?.(widget.value, app.editor.canvas, node) }, label)
+
   const set = (value: unknown) =>
     step(app, () => {
       if (widget.setValue) widget.setValue(value, { e: undefined, node, canvas: app.editor.canvas })

@@ -6,11 +6,13 @@ import type { NodeOutput } from "../api/types.ts"
 import type { Editor } from "../graph/editor.ts"
 import { contentBottom, nodeState, PICTURE_HEIGHT } from "../graph/node-state.ts"
 import { showProblems } from "./errors.ts"
+import { Remembered } from "./remembered.ts"
 import type { Run, Runs } from "./runs.ts"
 
-export function showRunsOnNodes(editor: Editor, runs: Runs, api: Api): void {
+/** Answers what shows again, after a reload, the results of before. */
+export function showRunsOnNodes(editor: Editor, runs: Runs, api: Api): () => void {
   /** Results by execution id: they outlive an undo, which makes the nodes anew. */
-  const outputs = new Map<string, NodeOutput>()
+  const outputs = new Remembered()
 
   const clearProgress = () => {
     for (const graph of [editor.graph, ...editor.graph.subgraphs.values()]) {
@@ -38,10 +40,8 @@ export function showRunsOnNodes(editor: Editor, runs: Runs, api: Api): void {
     showOutput(editor, node, output, api)
   }
 
-  runs.on("started", () => {
-    showProblems(editor, [])
-    clearPreviews(editor)
-  })
+  // The last preview stays until there is a new one: a node that is cached and does not run would be left with a hole.
+  runs.on("started", () => showProblems(editor, []))
   runs.on("progress", draw)
   runs.on("output", ({ node, output }) => {
     if (!output) return
@@ -76,14 +76,9 @@ export function showRunsOnNodes(editor: Editor, runs: Runs, api: Api): void {
   editor.on("changed", ({ structural }) => structural && again())
   editor.on("view", again)
   editor.on("loaded", () => outputs.clear())
-}
-
-function clearPreviews(editor: Editor): void {
-  for (const graph of [editor.graph, ...editor.graph.subgraphs.values()]) {
-    for (const node of graph.nodes) {
-      nodeState(node).preview?.close()
-      nodeState(node).preview = null
-    }
+  return () => {
+    outputs.restore()
+    again()
   }
 }
 

@@ -5,6 +5,7 @@ import { ApiError } from "../api/client.ts"
 import type { Socket } from "../api/socket.ts"
 import type { HistoryEntry, NodeOutput, PromptFailure, QueueItem } from "../api/types.ts"
 import { Emitter } from "../ui/emitter.ts"
+import { Sent } from "./sent.ts"
 
 /** Cells of a sweep run as one prompt, node 9 of cell 3 as `3/9`: on the canvas both are node 9. */
 export const withoutCell = (id: string): string => id.replace(/^\d+\//, "")
@@ -43,6 +44,7 @@ export class Runs extends Emitter<RunEvents> {
   remaining = 0
   /** Sizes of the prompts this page sent. */
   private readonly sizes = new Map<string, number>()
+  private readonly sent = new Sent()
 
   constructor(
     private readonly api: Api,
@@ -58,6 +60,7 @@ export class Runs extends Emitter<RunEvents> {
     const extra_data = { preview_method: "auto", ...body.extra_data }
     const answer = await this.api.prompt({ ...body, extra_data, client_id: this.socket.clientId })
     this.sizes.set(answer.prompt_id, Object.keys(body.prompt).length)
+    this.sent.add(answer.prompt_id)
     this.emit("lists", undefined)
     if (Object.keys(answer.node_errors ?? {}).length) throw new ApiError(200, "", { error: undefined, node_errors: answer.node_errors } satisfies PromptFailure)
     return answer.prompt_id
@@ -96,7 +99,7 @@ export class Runs extends Emitter<RunEvents> {
     socket.on("execution_start", ({ prompt_id }) => void this.run(prompt_id))
     socket.on("execution_cached", ({ prompt_id, nodes }) => {
       const run = this.run(prompt_id)
-      for (const id of nodes) run.cached.add(id).add(id)
+      for (const id of nodes) run.cached.add(id)
       this.emit("progress", run)
     })
     socket.on("executing", ({ node, display_node, prompt_id }) => {
@@ -143,6 +146,7 @@ export class Runs extends Emitter<RunEvents> {
     if (!run || (id && run.id !== id)) return
     run.current = null
     this.current = null
+    this.sent.delete(run.id)
     this.emit("finished", run)
     this.emit("lists", undefined)
   }
@@ -151,14 +155,24 @@ export class Runs extends Emitter<RunEvents> {
   private async catchUp(): Promise<void> {
     const queue = await this.api.queue().catch(() => null)
     if (!queue) return
-    const running = queue.queue_running[0]
-    if (running) this.run(running[1])
-    else if (this.current) {
-      const id = this.current.id
-      const entry = (await this.api.historyOf(id).catch(() => ({}) as Record<string, HistoryEntry>))[id]
-      for (const [node, output] of Object.entries(entry?.outputs ?? {})) this.emit("output", { run: this.current, node: withoutCell(node), output })
-      this.finish(id)
-    }
+    const running = queue.queue_running[0]?.[1]
+    const alive = new Set([...queue.queue_running, ...queue.queue_pending].map((item) => item[1]))
+    if (this.current) this.sent.add(this.current.id)
+    for (const id of this.sent.all) if (!alive.has(id)) await this.ended(id)
+    if (running) this.run(running)
+  }
+
+  /** A job that ended unseen. */
+  private async ended(id: string): Promise<void> {
+    const entry = (await this.api.historyOf(id).catch(() => ({}) as Record<string, HistoryEntry>))[id]
+    this.sent.delete(id)
+    if (!entry) return this.finish(id)
+    const run = this.run(id)
+    for (const [node, output] of Object.entries(entry.outputs)) this.emit("output", { run, node: withoutCell(node), output })
+    const [kind, data] = entry.status.messages.at(-1) ?? []
+    if (kind === "execution_error") run.failed = { node: data?.node_id ? withoutCell(String(data.node_id)) : null, message: String(data?.exception_message ?? "").trim() }
+    if (kind === "execution_interrupted") run.failed = { node: null, message: "" }
+    this.finish(id)
   }
 
   async lists(): Promise<{ running: QueueItem[]; pending: QueueItem[]; history: HistoryEntry[] }> {

@@ -1,7 +1,9 @@
 // The bar above: menus, the workflow's name, where one is in it, and the run controls.
 
 import type { App } from "../app.ts"
-import { convertToSubgraph, zoom } from "../graph/commands.ts"
+import { copySelected, pasteNodes } from "../graph/clipboard.ts"
+import { convertToSubgraph, deleteSelected, refreshNodes, step, viewCenter, zoom } from "../graph/commands.ts"
+import { toggleMinimap } from "../graph/minimap.ts"
 import { LANGUAGES, type Language, language, setLanguage, t } from "../i18n/index.ts"
 import type { Files } from "../io/files.ts"
 import type { QueueAction } from "../run/action.ts"
@@ -55,8 +57,21 @@ function trail(app: App): HTMLElement[] {
 function runControls(app: App, queue: QueueAction): HTMLElement {
   const { runs } = app
   const count = h("input", { type: "number", min: "1", max: "999", value: "1", class: "run-count", title: t("run.count"), "aria-label": t("run.count") })
-  const run = h("button", { type: "button", class: "primary run", id: "queue-button", title: t("run.queueHint"), onclick: (e: MouseEvent) => queue.run({ count: Number(count.value) || 1, front: e.shiftKey }) })
+  const run = h("button", { type: "button", class: "primary run", id: "queue-button", title: t("run.queueHint"), onclick: (e: MouseEvent) => queue.run({ count: amount(), front: e.shiftKey }) })
   run.append(icon("play"), h("span", {}, t("run.queue")))
+  const amount = () => Number(count.value) || 1
+  const more = iconButton("down", t("run.more"), () =>
+    openMenu(
+      [
+        { label: t("run.queue"), keys: "Ctrl+Enter", run: () => void queue.run({ count: amount() }) },
+        { label: t("run.queueFront"), keys: "Ctrl+Shift+Enter", run: () => void queue.run({ count: amount(), front: true }) },
+        { label: t("run.cancel"), keys: "Ctrl+Alt+Enter", disabled: !runs.current, run: () => queue.cancel() },
+      ],
+      menuBelow(more),
+      t("run.more"),
+    ),
+  )
+  more.setAttribute("aria-haspopup", "menu")
   const cancel = iconButton("stop", t("run.cancelHint"), () => queue.cancel())
   cancel.disabled = true
   const fillBar = h("div", { class: "progress-fill" })
@@ -84,7 +99,7 @@ function runControls(app: App, queue: QueueAction): HTMLElement {
     text.textContent = (current.total ? t("run.progress", { done: done.size, total: current.total }) : t("run.running")) + steps + suffix
   }
   for (const event of ["status", "started", "progress", "finished"] as const) runs.on(event, show)
-  return h("div", { class: "run-controls" }, bar, cancel, count, run)
+  return h("div", { class: "run-controls" }, bar, cancel, count, run, more)
 }
 
 export function iconButton(name: IconName, label: string, run: () => void): HTMLButtonElement {
@@ -112,8 +127,9 @@ function editMenu(app: App): (MenuItem | null)[] {
     { label: t("edit.undo"), keys: "Ctrl+Z", run: () => editor.undo(), disabled: !editor.canUndo },
     { label: t("edit.redo"), keys: "Ctrl+Y", run: () => editor.redo(), disabled: !editor.canRedo },
     null,
-    { label: t("edit.copy"), keys: "Ctrl+C", run: () => editor.canvas.copyToClipboard() },
-    { label: t("edit.paste"), keys: "Ctrl+V", run: () => (editor.canvas.pasteFromClipboard(), editor.record()) },
+    { label: t("edit.cut"), keys: "Ctrl+X", run: () => copySelected(editor.canvas) && deleteSelected(app) },
+    { label: t("edit.copy"), keys: "Ctrl+C", run: () => copySelected(editor.canvas) },
+    { label: t("edit.paste"), keys: "Ctrl+V", run: () => step(app, () => pasteNodes(editor.canvas, viewCenter(editor.canvas))) },
     { label: t("edit.selectAll"), keys: "Ctrl+A", run: () => editor.canvas.selectItems() },
     { label: t("subgraph.make"), keys: "Ctrl+Shift+E", run: () => convertToSubgraph(app) },
     null,
@@ -127,7 +143,8 @@ function viewMenu(app: App): (MenuItem | null)[] {
     { label: t("view.fit"), keys: ".", run: () => app.editor.fit() },
     { label: t("view.zoomIn"), keys: "Alt++", run: () => zoom(canvas, 1.2) },
     { label: t("view.zoomOut"), keys: "Alt+-", run: () => zoom(canvas, 1 / 1.2) },
-    { label: t("view.minimap"), run: () => document.querySelector<HTMLElement>(".minimap")?.toggleAttribute("hidden") },
+    { label: t("view.minimap"), keys: "Alt+M", run: toggleMinimap },
+    { label: t("nodes.refresh"), keys: "R", run: () => void refreshNodes(app) },
     null,
     { label: t("view.theme"), run: () => toggleTheme(canvas) },
     { label: t("view.language"), submenu: Object.entries(LANGUAGES).map(([id, label]) => ({ label, checked: id === language(), run: () => setLanguage(id as Language) })) },

@@ -1,7 +1,10 @@
 // Keyboard shortcuts, those of ComfyUI where it has one.
 
 import type { App } from "../app.ts"
-import { addGroup, convertToSubgraph, deleteSelected, selectedNodes, setMode, toggleCollapse, togglePin, viewCenter, zoom } from "../graph/commands.ts"
+import { copySelected } from "../graph/clipboard.ts"
+import { addGroup, convertToSubgraph, deleteSelected, refreshNodes, selectedNodes, setMode, toggleCollapse, togglePin, viewCenter, zoom } from "../graph/commands.ts"
+import { menuOfSelection } from "../graph/context-menu.ts"
+import { toggleMinimap } from "../graph/minimap.ts"
 import { openSearch } from "../graph/search.ts"
 import { Mode } from "../doc/types.ts"
 import { type StringKey, t } from "../i18n/index.ts"
@@ -17,7 +20,11 @@ interface Shortcut {
   group: "run" | "graph"
   /** Works while a text field has the focus, too. */
   always?: boolean
-  run(app: App, files: Files, queue: QueueAction): void
+  /** Works while the canvas has the focus, or nothing has: elsewhere the key belongs to what has it. */
+  canvas?: boolean
+  /** The browser goes on with it: it tells of copying and pasting by events of their own. */
+  native?: boolean
+  run(app: App, files: Files, queue: QueueAction): unknown
 }
 
 const SHORTCUTS: Shortcut[] = [
@@ -31,19 +38,27 @@ const SHORTCUTS: Shortcut[] = [
   { keys: "Ctrl+Shift+S", label: "file.saveAs", group: "graph", always: true, run: (_, files) => void files.saveAs() },
   { keys: "Ctrl+O", label: "file.open", group: "graph", always: true, run: (_, files) => files.choose() },
   { keys: "Ctrl+A", label: "edit.selectAll", group: "graph", run: (app) => app.editor.canvas.selectItems() },
-  { keys: "Ctrl+C", label: "edit.copy", group: "graph", run: (app) => app.editor.canvas.copyToClipboard() },
+  { keys: "Ctrl+C", label: "edit.copy", group: "graph", native: true, run: (app) => copySelected(app.editor.canvas) },
+  { keys: "Ctrl+X", label: "edit.cut", group: "graph", native: true, run: (app) => copySelected(app.editor.canvas) && deleteSelected(app) },
+  // The `paste` event does the work; here it is kept from the library, which would paste as well.
+  { keys: "Ctrl+V", label: "edit.paste", group: "graph", native: true, run: () => undefined },
+  { keys: "Ctrl+Shift+V", label: "edit.pasteConnected", group: "graph", native: true, run: () => undefined },
   { keys: "Ctrl+M", label: "node.mute", group: "graph", run: (app) => setMode(app, Mode.muted) },
   { keys: "Ctrl+B", label: "node.bypass", group: "graph", run: (app) => setMode(app, Mode.bypassed) },
   { keys: "Alt+C", label: "node.collapse", group: "graph", run: toggleCollapse },
   { keys: "P", label: "node.pin", group: "graph", run: togglePin },
   { keys: "Ctrl+G", label: "group.make", group: "graph", run: addGroup },
   { keys: "Ctrl+Shift+E", label: "subgraph.make", group: "graph", run: convertToSubgraph },
-  { keys: "Delete", label: "edit.delete", group: "graph", run: deleteSelected },
-  { keys: "Backspace", label: "edit.delete", group: "graph", run: deleteSelected },
+  { keys: "Delete", label: "edit.delete", group: "graph", canvas: true, run: deleteSelected },
+  { keys: "Backspace", label: "edit.delete", group: "graph", canvas: true, run: deleteSelected },
   { keys: ".", label: "view.fit", group: "graph", run: (app) => app.editor.fit() },
   { keys: "Alt++", label: "view.zoomIn", group: "graph", run: (app) => zoom(app.editor.canvas, 1.2) },
   { keys: "Alt+=", label: "view.zoomIn", group: "graph", run: (app) => zoom(app.editor.canvas, 1.2) },
   { keys: "Alt+-", label: "view.zoomOut", group: "graph", run: (app) => zoom(app.editor.canvas, 1 / 1.2) },
+  { keys: "Alt+M", label: "view.minimap", group: "graph", run: toggleMinimap },
+  { keys: "R", label: "nodes.refresh", group: "graph", run: (app) => void refreshNodes(app) },
+  { keys: "Shift+F10", label: "canvas.menu", group: "graph", canvas: true, run: menuOfSelection },
+  { keys: "ContextMenu", label: "canvas.menu", group: "graph", canvas: true, run: menuOfSelection },
   { keys: "A", label: "canvas.addNode", group: "graph", run: searchInTheMiddle },
   { keys: "Shift+?", label: "view.shortcuts", group: "graph", run: showShortcuts },
   { keys: "Escape", label: "subgraph.root", group: "graph", run: (app) => app.editor.path.length && app.editor.leave(app.editor.path.length - 1) },
@@ -71,12 +86,14 @@ export function listenForKeys(app: App, files: Files, queue: QueueAction): void 
     const keys = keysOf(event)
     const shortcut = SHORTCUTS.find((s) => s.keys === keys)
     if (shortcut && (!typing || shortcut.always) && !(keys === "Escape" && document.querySelector(".popover"))) {
-      if (keys === "Ctrl+C" && String(getSelection() ?? "")) return
+      // Text that is marked is what people mean to copy.
+      if (shortcut.native && String(getSelection() ?? "")) return
+      if (shortcut.canvas && event.target !== app.editor.canvas.canvas && event.target !== document.body) return
       // Escape that ends a link being dragged belongs to the canvas.
       if (keys === "Escape" && app.editor.canvas.linkConnector.isConnecting) return
-      event.preventDefault()
+      if (!shortcut.native) event.preventDefault()
       event.stopPropagation()
-      return shortcut.run(app, files, queue)
+      return void shortcut.run(app, files, queue)
     }
     if (typing || event.ctrlKey || event.altKey || event.metaKey || document.querySelector(".popover")) return
     const panel = app.shell.panelForKey(event.key.toLowerCase())

@@ -1,6 +1,6 @@
 // The frame: bar above, rail at the left, panels beside and below, the canvas in the middle.
 
-import { t } from "../i18n/index.ts"
+import { type StringKey, t } from "../i18n/index.ts"
 import { fill, h } from "./dom.ts"
 import { type IconName, icon } from "./icons.ts"
 
@@ -54,7 +54,7 @@ export class Shell {
     for (const panel of panels) {
       this.panels.push(panel)
       const button = h("button", { class: "rail-button", type: "button", title: panel.key ? `${panel.title} (${panel.key.toUpperCase()})` : panel.title, "aria-label": panel.title, "aria-pressed": "false", onclick: () => this.toggle(panel.id), dataset: { panel: panel.id } })
-      button.append(icon(panel.icon))
+      button.append(icon(panel.icon), h("span", { class: "rail-label", "aria-hidden": "true" }, t(`rail.${panel.id}` as StringKey)))
       this.buttons.set(panel.id, button)
       // What belongs below or at the right sits at the lower end of the rail.
       if (panel.place !== "side" && !this.rail.querySelector(".rail-space")) this.rail.append(h("span", { class: "rail-space" }))

@@ -14,8 +14,8 @@ export function toast(text: string, options: { kind?: "info" | "error"; action?:
     "div",
     { class: `toast ${kind}`, role: kind === "error" ? "alert" : "status" },
     h("span", { class: "toast-text" }, text),
-    action ? h("button", { type: "button", class: "link", onclick: () => (item.remove(), action.run()) }, action.label) : null,
     h("button", { type: "button", class: "toast-close", "aria-label": t("toast.dismiss"), onclick: () => item.remove() }, "×"),
+    action ? h("button", { type: "button", class: "link toast-action", onclick: () => (item.remove(), action.run()) }, action.label) : null,
   )
   region.append(item)
   while (region.children.length > 4) region.firstElementChild?.remove()
