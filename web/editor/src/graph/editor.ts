@@ -1,6 +1,7 @@
 // The open workflow: the canvas that shows it, the file it came from, and the way back through its changes.
 
 import { LGraph, type LGraphCanvas, type LGraphNode, type Subgraph } from "@comfyorg/litegraph"
+import { differInDepthOnly } from "../doc/depth.ts"
 import { jsonEqual } from "../doc/equal.ts"
 import { cloneJson } from "../doc/json.ts"
 import { merge } from "../doc/merge.ts"
@@ -37,6 +38,8 @@ export class Editor extends Emitter<EditorEvents> {
   private saved: Workflow
   private busy = false
   private queued = false
+  /** A button is down on the canvas: what it does is one step, made when it is let go, whoever asks for the workflow meanwhile. */
+  private held = false
 
   constructor(element: HTMLCanvasElement) {
     super()
@@ -124,9 +127,9 @@ export class Editor extends Emitter<EditorEvents> {
 
   /** Makes a step of whatever changed since the last one. */
   record(): void {
-    if (this.busy) return
+    if (this.busy || this.held) return
     const written = this.write()
-    if (jsonEqual(this.base, written)) return
+    if (jsonEqual(this.base, written) || differInDepthOnly(this.base, written)) return
     const next = merge(this.history.current, this.base, written) as Workflow
     this.base = written
     this.history.push(next)
@@ -325,7 +328,17 @@ export class Editor extends Emitter<EditorEvents> {
     })
     this.graph.onAfterChange = touch
     // Whatever the pointer did is complete when it is let go; the library's own handler runs first.
+    element.addEventListener("pointerdown", () => (this.held = true), true)
+    const free = () => {
+      if (!this.held) return
+      this.held = false
+      setTimeout(touch, 0)
+    }
     document.addEventListener("pointerup", () => setTimeout(touch, 0))
+    // The library keeps some of these to itself, so they are heard before it.
+    for (const end of ["pointerup", "pointercancel"]) window.addEventListener(end, free, true)
+    // Let go outside of the window, nobody is told.
+    window.addEventListener("pointermove", (event) => event.buttons === 0 && free(), true)
     this.canvas.onSelectionChange = () => this.emit("selection", undefined)
     this.canvas.onNodeSelectionChange = () => this.emit("selection", undefined)
     element.addEventListener("subgraph-opening", (event) => {

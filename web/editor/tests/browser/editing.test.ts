@@ -1,32 +1,9 @@
 // Editing by mouse and keyboard, as people do it.
 
 import { readFileSync } from "node:fs"
-import type { Page } from "playwright-core"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { demoWorkflow } from "../../dev/demo-workflow.mjs"
-import { openWorkflow, saved, type Stage, startStage } from "./page.ts"
-
-/** Where a slot of a node is in the window. */
-async function slotAt(page: Page, id: number, which: "input" | "output", slot: number): Promise<{ x: number; y: number }> {
-  return page.evaluate(([id, which, slot]) => {
-    const { canvas } = window.ebb.editor
-    const node = canvas.graph.getNodeById(id)
-    const pos = which === "input" ? node.getInputPos(slot) : node.getOutputPos(slot)
-    const rect = canvas.canvas.getBoundingClientRect()
-    return { x: rect.x + (pos[0] + canvas.ds.offset[0]) * canvas.ds.scale, y: rect.y + (pos[1] + canvas.ds.offset[1]) * canvas.ds.scale }
-  }, [id, which, slot] as const)
-}
-
-async function drag(page: Page, from: { x: number; y: number }, to: { x: number; y: number }): Promise<void> {
-  await page.mouse.move(from.x, from.y)
-  await page.mouse.down()
-  await page.mouse.move((from.x + to.x) / 2, (from.y + to.y) / 2, { steps: 3 })
-  await page.mouse.move(to.x, to.y, { steps: 3 })
-  await page.mouse.up()
-  await page.waitForTimeout(40)
-}
-
-const titles = (page: Page) => page.evaluate(() => window.ebb.editor.canvas.graph.nodes.map((n: { title: string }) => n.title))
+import { drag, dropFile, openWorkflow, placeOn, saved, slotAt, type Stage, startStage, titles } from "./page.ts"
 
 describe("editing", () => {
   let stage: Stage
@@ -35,60 +12,41 @@ describe("editing", () => {
   })
   afterAll(() => stage.close())
 
-  it("builds a workflow from an empty canvas by mouse and keyboard, runs it, and shows the picture", async () => {
+  it("undoes 200 steps of mouse and keyboard one by one, and does them again", async () => {
     const { page, complaints } = await stage.open()
-    await page.mouse.dblclick(300, 250)
-    await page.keyboard.type("empty image")
-    await page.keyboard.press("Enter")
-    expect(await titles(page)).toEqual(["EmptyImage"])
-    // A link let go in the void offers what takes an image.
-    const out = await slotAt(page, 1, "output", 0)
-    await drag(page, out, { x: 800, y: 300 })
-    await page.waitForSelector(".search")
-    expect(await page.locator(".search-title").textContent()).toContain("IMAGE")
-    await page.keyboard.type("save image")
-    await page.keyboard.press("Enter")
-    expect(await titles(page)).toEqual(["EmptyImage", "Save Image"])
-    const workflow = await saved(page)
-    expect(workflow.links).toHaveLength(1)
-    await page.keyboard.press("Control+Enter")
-    await page.waitForFunction(() => window.ebb.editor.graph.getNodeById(2) !== null)
-    await expect.poll(() => page.evaluate(async () => (await window.ebb.runs.lists()).history.length), { timeout: 20_000 }).toBeGreaterThan(0)
-    await page.keyboard.press("g")
-    await page.waitForSelector(".gallery-cell img")
-    await page.waitForFunction(() => (document.querySelector(".gallery-cell img") as HTMLImageElement).naturalWidth > 0)
+    await openWorkflow(page, demoWorkflow())
+    const now = () => page.evaluate(() => JSON.stringify(window.ebb.editor.current()))
+    const states = [await now()]
+    const ids = [3, 4, 5, 6, 7, 8, 9]
+    for (let i = 0; i < 200; i++) {
+      const at = await placeOn(page, ids[i % ids.length]!, 70, -14)
+      if (i % 4 === 0) await drag(page, at, { x: at.x + 6, y: at.y + (i % 8 ? 5 : -5) })
+      else {
+        await page.mouse.click(at.x, at.y)
+        // A press alone is no step.
+        expect(await now(), `pressing at step ${i}`).toBe(states[i])
+        await page.keyboard.press(["", "Control+m", "ArrowRight", "Alt+c"][i % 4]!)
+        await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 0)))
+      }
+      states.push(await now())
+    }
+    // Each of them was a step of its own.
+    expect(states.filter((s, i) => i > 0 && s === states[i - 1])).toEqual([])
+    for (let i = 199; i >= 0; i--) {
+      await page.keyboard.press("Control+z")
+      expect(JSON.parse(await now()), `back at step ${i}`).toEqual(JSON.parse(states[i]!))
+    }
+    expect(await saved(page)).toEqual(demoWorkflow())
+    expect(await page.evaluate(() => window.ebb.editor.canUndo)).toBe(false)
+    expect(await page.evaluate(() => window.ebb.editor.dirty)).toBe(false)
+    for (let i = 1; i <= 200; i++) {
+      await page.keyboard.press("Control+y")
+      if (i % 20 === 0) expect(JSON.parse(await now()), `forth at step ${i}`).toEqual(JSON.parse(states[i]!))
+    }
+    expect(await page.evaluate(() => window.ebb.editor.canRedo)).toBe(false)
     expect(complaints).toEqual([])
     await page.context().close()
-  })
-
-  it("undoes 200 steps and does them again", async () => {
-    const { page } = await stage.open()
-    await openWorkflow(page, demoWorkflow())
-    const states = await page.evaluate(() => {
-      const { editor } = window.ebb
-      const states = [JSON.stringify(editor.current())]
-      for (let i = 0; i < 200; i++) {
-        const nodes = editor.graph.nodes
-        const node = nodes[i % nodes.length]
-        if (i % 4 === 0) node.pos = [node.pos[0] + 7, node.pos[1] + 3]
-        else if (i % 4 === 1) node.title = `step ${i}`
-        else if (i % 4 === 2) node.mode = node.mode === 0 ? 4 : 0
-        else if (node.widgets?.[0]?.type === "number") node.widgets[0].value = i
-        else node.collapse()
-        editor.record()
-        states.push(JSON.stringify(editor.current()))
-      }
-      return states
-    })
-    expect(new Set(states).size).toBe(201)
-    await page.locator("#graph").focus()
-    for (let i = 199; i >= 0; i--) await page.keyboard.press("Control+z")
-    expect(await page.evaluate(() => JSON.stringify(window.ebb.editor.current()))).toBe(states[0])
-    expect(await page.evaluate(() => window.ebb.editor.canUndo)).toBe(false)
-    for (let i = 0; i < 200; i++) await page.keyboard.press("Control+y")
-    expect(JSON.parse(await page.evaluate(() => JSON.stringify(window.ebb.editor.current())))).toEqual(JSON.parse(states[200]!))
-    await page.context().close()
-  })
+  }, 180_000)
 
   it("mutes, bypasses, collapses, groups and deletes by keys", async () => {
     const { page } = await stage.open()
@@ -111,7 +69,7 @@ describe("editing", () => {
     await page.context().close()
   })
 
-  it("copies in one tab and pastes in another", async () => {
+  it("copies in one tab and pastes in another, once", async () => {
     const { page } = await stage.open()
     await openWorkflow(page, demoWorkflow())
     await page.evaluate(() => window.ebb.editor.canvas.selectItems([3, 8].map((id) => window.ebb.editor.graph.getNodeById(id))))
@@ -122,11 +80,76 @@ describe("editing", () => {
     await other.waitForFunction(() => document.documentElement.dataset.ready === "true")
     await openWorkflow(other, { nodes: [], links: [], groups: [], version: 0.4 })
     await other.locator("#graph").focus()
-    await other.evaluate(() => document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: new DataTransfer(), bubbles: true })))
-    await other.waitForTimeout(100)
+    await other.keyboard.press("Control+v")
+    await expect.poll(async () => (await saved(other)).nodes.length).toBeGreaterThan(0)
+    await other.waitForTimeout(150)
     const workflow = await saved(other)
     expect(workflow.nodes.map((n: { type: string }) => n.type).sort()).toEqual(["KSampler", "VAEDecode"])
     expect(workflow.links).toHaveLength(1)
+    await other.keyboard.press("Control+z")
+    expect((await saved(other)).nodes).toEqual([])
+    await page.context().close()
+  })
+
+  it("cuts, pastes with the sources kept, and opens the menu by its key", async () => {
+    const { page, complaints } = await stage.open()
+    await openWorkflow(page, demoWorkflow())
+    const count = async () => (await saved(page)).nodes.length
+    const at = await placeOn(page, 3, 70, -14)
+    await page.mouse.click(at.x, at.y)
+    await page.keyboard.press("Control+c")
+    await page.keyboard.press("Control+Shift+V")
+    await expect.poll(count).toBe(8)
+    const copy = (await saved(page)).nodes.find((n: { id: number; type: string }) => n.type === "KSampler" && n.id !== 3)
+    const exported: any = await page.evaluate(() => window.ebb.exportPrompt())
+    expect(exported[copy.id].inputs).toEqual(exported["3"].inputs)
+    await page.keyboard.press("Control+z")
+    await expect.poll(count).toBe(7)
+    await page.waitForTimeout(60)
+    await page.mouse.click(at.x, at.y)
+    await page.keyboard.press("Control+x")
+    await expect.poll(count).toBe(6)
+    await page.keyboard.press("Control+v")
+    await expect.poll(count).toBe(7)
+    const other = await placeOn(page, 6, 70, -14)
+    await page.mouse.click(other.x, other.y)
+    await page.keyboard.press("Shift+F10")
+    await page.getByRole("menuitemcheckbox", { name: /^Bypass/ }).press("Enter")
+    expect((await saved(page)).nodes.find((n: { id: number }) => n.id === 6).mode).toBe(4)
+    // Keys that belong to a button of the page are no keys of the graph.
+    await page.locator('[data-panel="queue"].rail-button').focus()
+    await page.keyboard.press("Delete")
+    expect(await count()).toBe(7)
+    expect(complaints).toEqual([])
+    await page.context().close()
+  })
+
+  it("offers what fits a link let go in the void, and bends links with reroutes", async () => {
+    const { page, complaints } = await stage.open()
+    await openWorkflow(page, { nodes: [], links: [], groups: [], version: 0.4 })
+    await page.mouse.dblclick(500, 250)
+    await page.keyboard.type("ksmplr")
+    await page.keyboard.press("Enter")
+    expect(await titles(page)).toEqual(["KSampler"])
+    await drag(page, await slotAt(page, 1, "input", "latent_image"), { x: 300, y: 500 })
+    await page.waitForSelector(".search")
+    expect(await page.locator(".search-title").textContent()).toContain("LATENT")
+    const offered = await page.locator(".search-list li .found-name").allTextContents()
+    expect(offered).toContain("Empty Latent Image")
+    expect(offered).not.toContain("Save Image")
+    await page.keyboard.type("empty latent")
+    await page.keyboard.press("Enter")
+    expect((await saved(page)).links).toHaveLength(1)
+    await page.evaluate(() => {
+      const { canvas } = window.ebb.editor
+      const link = [...canvas.graph.links.values()][0]
+      canvas.showLinkMenu(link, { clientX: 400, clientY: 300, canvasX: 10, canvasY: 10 })
+    })
+    await page.getByRole("menuitem", { name: "Add a reroute here" }).click()
+    expect((await saved(page)).extra.reroutes).toHaveLength(1)
+    const exported: any = await page.evaluate(() => window.ebb.exportPrompt())
+    expect(exported["1"].inputs.latent_image).toEqual(["2", 0])
+    expect(complaints).toEqual([])
     await page.context().close()
   })
 
@@ -164,19 +187,13 @@ describe("editing", () => {
 
   it("opens a picture's workflow when it is dropped, and a prompt without places is laid out", async () => {
     const { page } = await stage.open()
-    const drop = (name: string, type: string, data: number[]) =>
-      page.evaluate(([name, type, data]) => {
-        const transfer = new DataTransfer()
-        transfer.items.add(new File([new Uint8Array(data)], name, { type }))
-        document.getElementById("graph")!.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }))
-      }, [name, type, data] as const)
     const { makePng } = (await import("../../dev/png.mjs" as string)) as { makePng: (...a: unknown[]) => Buffer }
     const workflow = demoWorkflow()
-    await drop("made.png", "image/png", [...makePng(8, 1, 0, { workflow: JSON.stringify(workflow) })])
+    await dropFile(page, "made.png", "image/png", makePng(8, 1, 0, { workflow: JSON.stringify(workflow) }))
     await page.waitForFunction(() => window.ebb.editor.graph.nodes.length === 7)
     expect(await saved(page)).toEqual(workflow)
     const api = readFileSync(new URL("../../../../tests/conformance/ui2api/syn_basic.api.json", import.meta.url))
-    await drop("prompt.json", "application/json", [...api])
+    await dropFile(page, "prompt.json", "application/json", api)
     await page.waitForFunction(() => window.ebb.editor.graph.nodes.length === 3)
     const exported: any = await page.evaluate(() => window.ebb.exportPrompt())
     const expected = JSON.parse(api.toString())

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest"
+import { differInDepthOnly } from "../../src/doc/depth.ts"
 import { merge } from "../../src/doc/merge.ts"
 import { BigNumber, cloneJson, parseJson, stringifyJson } from "../../src/doc/json.ts"
 
@@ -64,5 +65,15 @@ describe("large whole numbers", () => {
   })
   it("leaves texts alone that merely look so", () => {
     expect(stringifyJson(parseJson('{"t":"99999999999999999999"}'))).toBe('{"t":"99999999999999999999"}')
+  })
+})
+
+describe("depth", () => {
+  const node = (id: number, x = 0) => ({ id, type: "A", pos: [x, 0] })
+  it("is told apart from changes", () => {
+    expect(differInDepthOnly({ nodes: [node(1), node(2)] }, { nodes: [node(2), node(1)] })).toBe(true)
+    expect(differInDepthOnly({ nodes: [node(1), node(2)] }, { nodes: [node(2), node(1, 5)] })).toBe(false)
+    expect(differInDepthOnly({ nodes: [node(1)] }, { nodes: [node(1), node(2)] })).toBe(false)
+    expect(differInDepthOnly({ nodes: [], definitions: { subgraphs: [{ nodes: [node(1), node(2)] }] } }, { nodes: [], definitions: { subgraphs: [{ nodes: [node(2), node(1)] }] } })).toBe(true)
   })
 })
