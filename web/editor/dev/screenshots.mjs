@@ -1,16 +1,17 @@
-// `npm run screenshots [-- FOLDER]`: every panel, light and dark, English and Chinese, window and tablet, as PNG files to look at.
-// Drives the server named by EBB_URL, or the mock when there is none.
+// `npm run screenshots [-- FOLDER]`: every panel, light and dark, English and Chinese, window and tablet, as PNG files to look
+// at and to show, by default those of docs/images. Drives the real server with the demo model, or the one named by EBB_URL.
+// For the Chinese page the system must have a font that has Chinese (Debian: fonts-wqy-zenhei or fonts-noto-cjk).
 import { mkdirSync } from "node:fs"
 import { join } from "node:path"
 import { chromium } from "playwright-core"
-import { startMock } from "./mock-server.mjs"
+import { chromiumOptions } from "./chromium.mjs"
+import { root, startServer } from "./server.mjs"
 
-const folder = process.argv[2] ?? "screenshots"
+const folder = process.argv[2] ?? join(root, "docs/images")
 mkdirSync(folder, { recursive: true })
-const mock = process.env.EBB_URL ? null : await startMock({ stepMs: 40 })
-const url = process.env.EBB_URL ?? mock.url
-const args = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args })
+const server = process.env.EBB_URL ? null : await startServer(["--memory", "64MiB"])
+const url = process.env.EBB_URL ?? server.url
+const browser = await chromium.launch(chromiumOptions)
 const only = process.env.ONLY?.split(",")
 
 async function shot(name, options, act) {
@@ -24,9 +25,9 @@ async function shot(name, options, act) {
   await page.waitForFunction(() => document.documentElement.dataset.ready === "true")
   await act(page)
   await page.waitForTimeout(350)
-  await page.screenshot({ path: join(folder, `${name}.png`) })
+  await page.screenshot({ path: join(folder, `editor-${name}.png`) })
   await context.close()
-  console.log(join(folder, `${name}.png`))
+  console.log(join(folder, `editor-${name}.png`))
 }
 
 const demo = async (page) => {
@@ -42,7 +43,9 @@ const run = async (page) => {
 const panel = (page, id) => page.locator(`[data-panel="${id}"].rail-button`).click()
 const fit = (page) => page.evaluate(() => window.ebb.editor.fit())
 
-await shot("empty", {}, async () => {})
+await shot("empty", {}, async (page) => {
+  await page.locator("body").click({ position: { x: 640, y: 20 } })
+})
 await shot("editor", {}, async (page) => {
   await demo(page)
   await run(page)
@@ -81,7 +84,12 @@ await shot("memory", {}, async (page) => {
   }
   await page.waitForTimeout(1500)
   await fit(page)
-  await page.mouse.move(430, 560)
+  // Over the moment of sampling in the middle of the timeline.
+  const box = await page.locator(".memory-plot .u-over").boundingBox()
+  for (let dx = 0; dx < box.width * 0.6; dx += 6) {
+    await page.mouse.move(box.x + box.width * 0.35 + dx, box.y + box.height / 2)
+    if (/KSampler/.test(await page.locator(".chart-tip").textContent())) break
+  }
 })
 await shot("plan", {}, async (page) => {
   await demo(page)
@@ -89,7 +97,7 @@ await shot("plan", {}, async (page) => {
   await panel(page, "plan")
   await page.waitForSelector(".plan-step")
   await fit(page)
-  await page.locator(".plan-step").nth(4).hover()
+  await page.locator(".plan-step").nth(1).hover()
 })
 await shot("sweep", {}, async (page) => {
   await demo(page)
@@ -140,16 +148,17 @@ await shot("error", {}, async (page) => {
 await shot("chinese", { language: "zh" }, async (page) => {
   await demo(page)
   await run(page)
+  await page.evaluate(() => (window.ebb.editor.graph.getNodeById(6).widgets[0].value = "a blue heart"))
   await panel(page, "inspector")
   await panel(page, "plan")
   await page.evaluate(() => window.ebb.editor.reveal("3"))
   await fit(page)
 })
-await shot("tablet-light", { theme: "light", width: 820, height: 1100, touch: true }, async (page) => {
+await shot("tablet-light", { theme: "light", width: 1180, height: 820, touch: true }, async (page) => {
   await demo(page)
   await run(page)
   await fit(page)
 })
 
 await browser.close()
-await mock?.close()
+await server?.stop()

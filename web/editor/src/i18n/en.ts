@@ -243,6 +243,7 @@ export const en = {
   "memory.next": "needed next at step {step} by node {node}",
   "memory.nextJob": "a waiting job needs it next",
   "memory.noNext": "no waiting job needs it",
+  "memory.loadedFor": "loaded for {node}",
   "memory.wentAt": "went at {time}",
   "memory.untilUnpinned": "stays until it is unpinned",
   "memory.freed": "{bytes} given back.",

@@ -245,6 +245,7 @@ export const zh: Strings = {
   "memory.next": "下次在第 {step} 步由节点 {node} 使用",
   "memory.nextJob": "下一个等待的任务需要它",
   "memory.noNext": "没有等待中的任务需要它",
+  "memory.loadedFor": "为 {node} 加载",
   "memory.wentAt": "已于 {time} 释放",
   "memory.untilUnpinned": "取消固定之前一直保留",
   "memory.freed": "已归还 {bytes}。",

@@ -48,6 +48,11 @@ export class MemoryChart {
     this.plot?.setData(this.data())
   }
 
+  /** The panel is closed: what hung over it goes, too. */
+  leave(): void {
+    this.tip.hidden = true
+  }
+
   private order(): number[] {
     return stackOrder(this.log.owners)
   }
@@ -100,7 +105,8 @@ export class MemoryChart {
       hooks: { draw: [(u) => this.drawMarkers(u)], setCursor: [(u) => this.hover(u)] },
     }
     fill(this.legend, ...order.map((owner) => h("span", { class: "legend-item" }, h("span", { class: "swatch", style: { background: colors[owner]! } }), owners[owner]!.name)))
-    fill(this.element, this.legend, this.tip)
+    fill(this.element, this.legend)
+    document.body.append(this.tip)
     this.element.setAttribute("role", "img")
     this.element.setAttribute("aria-label", words("memory.timeline"))
     this.plot = new uPlot(options, this.data(), this.element)
@@ -147,9 +153,9 @@ export class MemoryChart {
 
   /** Which node held it then, and when it went or will go. */
   private story(owner: Owner, t: number): string {
-    const { holder, gone, resident } = storyOf(this.log, owner, t)
+    const { holder, loadedFor, gone, resident } = storyOf(this.log, owner, t)
     const until = gone !== null ? words("memory.wentAt", { time: time(gone) }) : resident ? untilWhen(resident) : ""
-    return [holder && words("memory.inUse", { nodes: holder }), until].filter(Boolean).join(" · ")
+    return [holder && words("memory.inUse", { nodes: holder }), loadedFor && words("memory.loadedFor", { node: loadedFor }), until].filter(Boolean).join(" · ")
   }
 
   private markerNear(u: uPlot): MemoryMarker | null {
@@ -183,6 +189,9 @@ export class MemoryChart {
       marker ? h("div", { class: "tip-mark" }, `${words(`memory.marker.${marker.kind}` as StringKey)}: ${marker.label}${marker.bytes ? ` · ${bytes(marker.bytes)}` : ""}`) : null,
     )
     this.tip.hidden = false
-    this.tip.style.left = `${Math.min(this.element.clientWidth - 290, left + 90)}px`
+    // Above the plot, over the graph: inside there is no room for all that may be held.
+    const bounds = this.element.getBoundingClientRect()
+    this.tip.style.bottom = `${innerHeight - bounds.top - 24}px`
+    this.tip.style.left = `${Math.max(8, Math.min(innerWidth - 310, bounds.left + left + 60))}px`
   }
 }

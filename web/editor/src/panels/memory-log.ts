@@ -53,6 +53,8 @@ export class MemoryLog {
 export interface Story {
   /** The node that held it, as `KSampler #3`. */
   holder: string | null
+  /** The node it was loaded for, when that one was not at work. */
+  loadedFor: string | null
   /** When it was given up, if that has happened since. */
   gone: number | null
   /** What it is now, if it still is. */
@@ -69,13 +71,12 @@ export function storyOf(log: Pick<MemoryLog, "markers" | "report">, owner: Owner
   const running = before.findLastIndex((m) => m.kind === "step")
   const ended = before.findLastIndex((m) => m.kind === "job_end")
   const step = running > ended ? before[running]! : null
-  if (owner.kind !== "weights") return { holder: owner.kind === "cache" ? null : (step?.label ?? null), gone, resident }
+  if (owner.kind !== "weights") return { holder: owner.kind === "cache" ? null : (step?.label ?? null), loadedFor: null, gone, resident }
   const load = own.findLast((m) => m.t <= t && (m.kind === "load" || m.kind === "prefetch"))
-  if (!load?.node || running < ended) return { holder: null, gone, resident }
-  const name = markers.find((m) => m.kind === "step" && m.node === load.node && m.prompt_id === load.prompt_id)?.label
-  // Loaded for one node, it may be at work for another by now.
-  const holders = resident?.holders.map((h) => `${h.class_type} #${h.node}`) ?? []
-  return { holder: holders.length ? holders.join(", ") : (name ?? `#${load.node}`), gone, resident }
+  const node = load?.node ?? null
+  if (step && node !== null && step.node === node) return { holder: step.label, loadedFor: null, gone, resident }
+  const name = markers.find((m) => m.kind === "step" && m.node === node && m.prompt_id === load?.prompt_id)?.label
+  return { holder: null, loadedFor: node === null ? null : (name ?? `#${node}`), gone, resident }
 }
 
 export const KINDS: readonly OwnerKind[] = ["weights", "values", "cache", "activations", "scratch", "other"]

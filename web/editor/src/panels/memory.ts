@@ -63,7 +63,7 @@ function build(app: App, body: HTMLElement): { shown(): void; hidden(): void } {
   app.runs.on("finished", () => void ask())
   return {
     shown: () => ((visible = true), listen(), void ask()),
-    hidden: () => ((visible = false), clearTimeout(timer), news?.close()),
+    hidden: () => ((visible = false), clearTimeout(timer), news?.close(), chart.leave()),
   }
 }
 

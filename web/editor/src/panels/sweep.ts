@@ -41,7 +41,7 @@ function build(app: App, files: Files, body: HTMLElement): { shown(): void; hidd
   const run = h("button", { type: "button", class: "primary", disabled: true, onclick: () => void start() }, t("sweep.run"))
   const add = h("button", { type: "button", onclick: () => addAxis() }, t("sweep.add"))
   const lead = h("p", { class: "quiet small" }, t("sweep.lead"))
-  fill(body, h("div", { class: "sweep" }, h("div", { class: "sweep-left" }, lead, form, h("div", { class: "sweep-buttons" }, add, run), cost), grid.element))
+  fill(body, h("div", { class: "sweep" }, h("div", { class: "sweep-left" }, lead, form, h("div", { class: "sweep-foot" }, h("div", { class: "sweep-buttons" }, add, run), cost)), grid.element))
 
   let restored = false
   const refresh = () => {

@@ -60,7 +60,7 @@ function runControls(app: App, queue: QueueAction): HTMLElement {
   const run = h("button", { type: "button", class: "primary run", id: "queue-button", title: t("run.queueHint"), onclick: (e: MouseEvent) => queue.run({ count: amount(), front: e.shiftKey }) })
   run.append(icon("play"), h("span", {}, t("run.queue")))
   const amount = () => Number(count.value) || 1
-  const more = iconButton("down", t("run.more"), () =>
+  const more = iconButton("more", t("run.more"), () =>
     openMenu(
       [
         { label: t("run.queue"), keys: "Ctrl+Enter", run: () => void queue.run({ count: amount() }) },

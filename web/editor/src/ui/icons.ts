@@ -21,6 +21,7 @@ const PATHS = {
   close: "M5 5l10 10M15 5L5 15",
   up: "M10 16V4M5 9l5-5 5 5",
   down: "M10 4v12M5 11l5 5 5-5",
+  more: "M5 8l5 5 5-5",
   first: "M4 3h12M10 17V7M5 12l5-5 5 5",
   again: "M16 10a6 6 0 11-2-4.5M16 2v4h-4",
   open: "M8 4H4v12h12v-4M11 3h6v6M17 3l-8 8",

@@ -118,5 +118,5 @@ function nudge(app: App, event: KeyboardEvent): void {
 export function showShortcuts(app: App): void {
   const rows = (group: string) => SHORTCUTS.filter((s) => s.group === group).map((s) => h("div", { class: "key-row" }, h("span", {}, t(s.label)), h("kbd", {}, s.keys)))
   const panels = app.shell.keyed.map((p) => h("div", { class: "key-row" }, h("span", {}, p.title), h("kbd", {}, p.key!.toUpperCase())))
-  infoDialog(t("keys.title"), h("div", { class: "keys" }, h("h3", {}, t("keys.run")), ...rows("run"), h("h3", {}, t("keys.panels")), ...panels, h("h3", {}, t("keys.graph")), ...rows("graph")))
+  infoDialog(t("keys.title"), h("div", { class: "keys", tabIndex: 0, role: "region", "aria-label": t("keys.title") }, h("h3", {}, t("keys.run")), ...rows("run"), h("h3", {}, t("keys.panels")), ...panels, h("h3", {}, t("keys.graph")), ...rows("graph")))
 }

@@ -24,6 +24,8 @@ interface Opened {
 }
 
 const STORED = "ebb.panels"
+/** As in the styles: side panels lie over the canvas here. */
+const NARROW = matchMedia("(max-width: 900px)")
 const SIZES: Record<Place, { name: string; min: number; start: number }> = {
   side: { name: "--side-width", min: 220, start: 300 },
   right: { name: "--right-width", min: 220, start: 290 },
@@ -82,7 +84,8 @@ export class Shell {
   show(id: string): void {
     const panel = this.panels.find((p) => p.id === id)
     if (!panel || this.open[panel.place] === id) return
-    this.hide(panel.place)
+    // Where there is room for one only, the one that is asked for is it.
+    for (const place of NARROW.matches ? (["side", "right", "dock"] as const) : [panel.place]) this.hide(place)
     const opened = this.built.get(id) ?? this.build(panel)
     const place = this.places[panel.place]
     place.setAttribute("aria-label", panel.title)
@@ -128,7 +131,8 @@ export class Shell {
   /** The edge that is dragged, or moved by arrow keys, to give a panel more room. */
   private handle(where: Place): HTMLElement {
     const vertical = where === "dock"
-    const handle = h("div", { class: "handle", role: "separator", tabIndex: 0, "aria-label": t("panel.resize"), "aria-orientation": vertical ? "horizontal" : "vertical" })
+    const handle = h("div", { class: "handle", role: "separator", tabIndex: 0, "aria-label": t("panel.resize"), "aria-orientation": vertical ? "horizontal" : "vertical", "aria-valuemin": SIZES[where].min })
+    handle.setAttribute("aria-valuenow", String(Math.round(this.sizeOf(where))))
     const size = () => (vertical ? this.places[where].offsetHeight : this.places[where].offsetWidth)
     const sign = where === "side" ? 1 : -1
     handle.addEventListener("pointerdown", (event) => {
@@ -155,7 +159,13 @@ export class Shell {
   private setSize(where: Place, size: number): void {
     const { name, min } = SIZES[where]
     const max = where === "dock" ? innerHeight * 0.7 : innerWidth * 0.5
-    document.documentElement.style.setProperty(name, `${Math.max(min, Math.min(max, size))}px`)
+    const own = Math.max(min, Math.min(max, size))
+    document.documentElement.style.setProperty(name, `${own}px`)
+    this.places[where].querySelector(".handle")?.setAttribute("aria-valuenow", String(Math.round(own)))
+  }
+
+  private sizeOf(where: Place): number {
+    return Number.parseFloat(document.documentElement.style.getPropertyValue(SIZES[where].name)) || SIZES[where].start
   }
 
   private stored(): Partial<Record<Place, string>> & Partial<Record<`${Place}Size`, number>> {
@@ -167,7 +177,7 @@ export class Shell {
   }
 
   private store(): void {
-    const size = (p: Place) => Number.parseFloat(document.documentElement.style.getPropertyValue(SIZES[p].name)) || SIZES[p].start
+    const size = (p: Place) => this.sizeOf(p)
     localStorage.setItem(STORED, JSON.stringify({ ...this.open, sideSize: size("side"), rightSize: size("right"), dockSize: size("dock") }))
   }
 }
