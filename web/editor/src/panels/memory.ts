@@ -24,9 +24,12 @@ export function memoryPanel(app: App): Panel {
 function build(app: App, body: HTMLElement): { shown(): void; hidden(): void } {
   const log = new MemoryLog()
   const figures = h("div", { class: "figures" })
+  // It stays the same button while the figures beside it change, so that it can be pressed and keeps the focus.
+  const free = h("button", { type: "button", onclick: () => void app.api.free().then(ask) }, t("memory.free"))
+  const head = h("div", { class: "figures" }, figures, free)
   const plot = h("div", { class: "memory-plot" })
   const residents = h("div", { class: "residents" })
-  const layout = h("div", { class: "memory" }, h("div", { class: "memory-left" }, figures, plot), residents)
+  const layout = h("div", { class: "memory" }, h("div", { class: "memory-left" }, head, plot), residents)
   const chart = new MemoryChart(plot, log, (node) => app.editor.reveal(node))
   let timer: ReturnType<typeof setTimeout> | undefined
   let visible = false
@@ -44,7 +47,6 @@ function build(app: App, body: HTMLElement): { shown(): void; hidden(): void } {
         figure(t("memory.peak"), bytes(report.peak)),
         figure(t("memory.budget"), bytes(report.budget)),
         figure(t("memory.rss"), bytes(report.rss_anon)),
-        h("button", { type: "button", onclick: () => void app.api.free().then(ask) }, t("memory.free")),
       )
       chart.draw()
       showResidents(app, residents, report.residents, () => void ask())
