@@ -246,6 +246,7 @@ export const zh: Strings = {
   "memory.nextJob": "下一个等待的任务需要它",
   "memory.noNext": "没有等待中的任务需要它",
   "memory.loadedFor": "为 {node} 加载",
+  "memory.whole": "全部时间",
   "memory.wentAt": "已于 {time} 释放",
   "memory.untilUnpinned": "取消固定之前一直保留",
   "memory.freed": "已归还 {bytes}。",

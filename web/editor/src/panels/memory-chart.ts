@@ -19,6 +19,7 @@ export function ownerColor(kind: OwnerKind, index: number): string {
 
 const MARKS: Record<string, string> = { load: "#3fb950", prefetch: "#2ea043", evict: "#f0883e", refused: "#f85149", job_start: "#8b949e", job_end: "#8b949e", step: "#8b949e" }
 const NEAR_PX = 6
+const RECENT_JOBS = 3
 const time = (ms: number) => new Date(ms).toLocaleTimeString([], { hour12: false })
 /** A budget this many times the most that was held is not drawn. */
 const FAR_BUDGET = 5
@@ -73,6 +74,19 @@ export class MemoryChart {
     return budget !== null && budget <= most * FAR_BUDGET ? budget : null
   }
 
+  /** Whether all there is a record of is shown, or the last few jobs: hours of waiting would press what happened into a line. */
+  whole = false
+
+  /** What of the time is shown when people have not marked a part of it. */
+  private span(min: number | null, max: number | null): [number, number] {
+    const { samples, markers } = this.log
+    const [first, last] = [(samples[0]?.t ?? 0) / 1000, (samples.at(-1)?.t ?? 0) / 1000]
+    const [from, to] = [min ?? first, max ?? last]
+    if (this.whole || from !== first || to !== last) return [from, to]
+    const start = markers.filter((m) => m.kind === "job_start").at(-RECENT_JOBS)
+    return [Math.max(first, Math.min((start?.t ?? 0) / 1000 - 0.2, last - 2)), Math.max(last, first + 1)]
+  }
+
   private top(max: number): number {
     return Math.max(max, this.budgetShown() ?? 0)
   }
@@ -96,7 +110,7 @@ export class MemoryChart {
       ...this.size(),
       legend: { show: false },
       cursor: { y: false, drag: { x: true, y: false } },
-      scales: { y: { range: (_u, _min, max) => [0, this.top(max) * 1.08 || 1] } },
+      scales: { x: { range: (_u, min, max) => this.span(min, max) }, y: { range: (_u, _min, max) => [0, this.top(max) * 1.08 || 1] } },
       axes: [
         { ...axis, values: (_u, values) => values.map((v) => time(v * 1000)), space: 90 },
         { ...axis, size: 72, incrs: BINARY_STEPS, values: (_u, values) => values.map((v) => bytes(v)) },
@@ -189,9 +203,9 @@ export class MemoryChart {
       marker ? h("div", { class: "tip-mark" }, `${words(`memory.marker.${marker.kind}` as StringKey)}: ${marker.label}${marker.bytes ? ` · ${bytes(marker.bytes)}` : ""}`) : null,
     )
     this.tip.hidden = false
-    // Above the plot, over the graph: inside there is no room for all that may be held.
+    // Above the panel, over the graph: inside there is no room for all that may be held.
     const bounds = this.element.getBoundingClientRect()
-    this.tip.style.bottom = `${innerHeight - bounds.top - 24}px`
-    this.tip.style.left = `${Math.max(8, Math.min(innerWidth - 310, bounds.left + left + 60))}px`
+    this.tip.style.bottom = `${innerHeight - (this.element.closest(".panel")?.getBoundingClientRect().top ?? bounds.top) + 6}px`
+    this.tip.style.left = `${Math.max(8, Math.min(innerWidth - 360, bounds.left + left + 60))}px`
   }
 }

@@ -26,7 +26,12 @@ function build(app: App, body: HTMLElement): { shown(): void; hidden(): void } {
   const figures = h("div", { class: "figures" })
   // It stays the same button while the figures beside it change, so that it can be pressed and keeps the focus.
   const free = h("button", { type: "button", onclick: () => void app.api.free().then(ask) }, t("memory.free"))
-  const head = h("div", { class: "figures" }, figures, free)
+  const whole = h("input", { type: "checkbox" })
+  whole.addEventListener("change", () => {
+    chart.whole = whole.checked
+    chart.draw()
+  })
+  const head = h("div", { class: "figures" }, figures, free, h("label", { class: "check small" }, whole, t("memory.whole")))
   const plot = h("div", { class: "memory-plot" })
   const residents = h("div", { class: "residents" })
   const layout = h("div", { class: "memory" }, h("div", { class: "memory-left" }, head, plot), residents)
