@@ -40,8 +40,9 @@ export async function startStage({ mock: mocked = false, stepMs = 20, args = [] 
       const complaints: string[] = []
       page.on("pageerror", (e) => complaints.push(`${e.stack ?? e}`))
       // A workflow may name pictures that are not there; the loader then shows none, and the browser says 404.
-      const missingPicture = (url: string) => /\/view\?/.test(url)
-      page.on("console", (m) => m.type() === "error" && !missingPicture(m.location().url) && complaints.push(m.text()))
+      // So does the folder of saved workflows before there is one.
+      const missing = (url: string) => /\/view\?|\/userdata\?dir=/.test(url)
+      page.on("console", (m) => m.type() === "error" && !missing(m.location().url) && complaints.push(m.text()))
       await page.goto(url + path)
       await ready(page)
       return { page, complaints }
