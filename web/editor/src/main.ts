@@ -35,13 +35,15 @@ async function start(): Promise<void> {
   const root = document.getElementById("app")!
   fill(root, h("p", { class: "loading", role: "status" }, t("app.loading")))
   const api = new Api()
+  // While the nodes are read, it agrees with other tabs on who it is.
+  const socket = new Socket(api)
   const schemas = await withRetries(() => api.objectInfo(), root)
 
   const shell = new Shell()
   shell.mount(root)
   const editor = new Editor(shell.canvas)
   editor.useSchemas(schemas)
-  const runs = new Runs(api, new Socket(api))
+  const runs = new Runs(api, socket)
   const app: App = { api, editor, runs, shell }
 
   setHost({
@@ -75,7 +77,7 @@ async function start(): Promise<void> {
     if (restoreDraft(editor)) showOldResults()
     keepDraft(editor)
     watchConnection(app)
-    runs.socket.connect()
+    runs.socket.start()
     shell.canvas.focus()
     document.documentElement.dataset.ready = "true"
   })

@@ -52,7 +52,6 @@ fn all(folders: &[ModelFolder]) -> Vec<Json> {
                 "title": said["title"].as_str().unwrap_or(t.name),
                 "description": said["description"].as_str().unwrap_or_default(),
                 "category": said["category"].as_str().unwrap_or_default(),
-                "translated": said.get("translated").cloned().unwrap_or_else(|| json!({})),
                 "thumbnail": t.thumbnail.map(|_| format!("/v1/templates/{}.png", t.name)),
                 "url": format!("/v1/templates/{}.json", t.name),
                 "models": models,
@@ -107,11 +106,6 @@ mod tests {
         for template in built::TEMPLATES {
             assert!(serde_json::from_str::<Json>(template.workflow).is_ok(), "{}", template.name);
             assert!(words[template.name]["title"].is_string(), "{} has no title", template.name);
-            assert!(
-                words[template.name]["translated"]["zh"]["title"].is_string(),
-                "{} has no Chinese title",
-                template.name
-            );
         }
     }
 

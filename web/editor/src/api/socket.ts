@@ -5,19 +5,51 @@ import type { Api } from "./client.ts"
 import type { Frames } from "./types.ts"
 
 const STORED = "ebb.clientId"
+/** Other tabs answer at once; after this long nobody has. */
+const SETTLED_MS = 200
 
 export class Socket extends Emitter<Frames> {
   /** Kept for the life of the browser tab, so that a reload goes on receiving the frames of its own jobs. */
-  readonly clientId: string
+  clientId: string
   private attempts = 0
+  /** Who was here first keeps the id. */
+  private settled = false
+  private agreed: Promise<void> = Promise.resolve()
 
   constructor(private readonly api: Api) {
     super()
     this.clientId = sessionStorage.getItem(STORED) ?? newId()
     sessionStorage.setItem(STORED, this.clientId)
+    this.agreeWithOtherTabs()
   }
 
-  connect(): void {
+  /**
+   * A tab that is a copy of another begins with that one's id, and the server talks to one of them only: the copy takes another.
+   * That is settled before it connects, since the server forgets an id when either of its sockets closes.
+   */
+  private agreeWithOtherTabs(): void {
+    const tabs = new BroadcastChannel("ebb.tabs")
+    tabs.onmessage = ({ data }: MessageEvent<{ asks?: string; has?: string }>) => {
+      if (this.settled && data.asks === this.clientId) tabs.postMessage({ has: this.clientId })
+      if (this.settled || data.has !== this.clientId) return
+      this.clientId = newId()
+      sessionStorage.setItem(STORED, this.clientId)
+    }
+    tabs.postMessage({ asks: this.clientId })
+    this.agreed = new Promise((resolve) =>
+      setTimeout(() => {
+        this.settled = true
+        resolve()
+      }, SETTLED_MS),
+    )
+  }
+
+  /** Connects, and connects again whenever the connection ends. */
+  start(): void {
+    void this.agreed.then(() => this.connect())
+  }
+
+  private connect(): void {
     const url = new URL(this.api.url(`api/ws?clientId=${this.clientId}`))
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:"
     const socket = new WebSocket(url)

@@ -126,8 +126,6 @@ export interface Template {
   name: string
   title: string
   description: string
-  /** The same in other languages. */
-  translated?: Record<string, { title: string; description: string }>
   category: string
   thumbnail: string | null
   url: string

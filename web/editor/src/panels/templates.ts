@@ -2,7 +2,8 @@
 
 import type { App } from "../app.ts"
 import { type Template, v1 } from "../api/v1.ts"
-import { language, t } from "../i18n/index.ts"
+import { t } from "../i18n/index.ts"
+import { templateWords } from "../i18n/templates.ts"
 import type { Files } from "../io/files.ts"
 import { fill, h } from "../ui/dom.ts"
 import type { Panel } from "../ui/shell.ts"
@@ -23,7 +24,7 @@ async function show(app: App, files: Files, body: HTMLElement): Promise<void> {
 }
 
 function card(app: App, files: Files, template: Template): HTMLElement {
-  const { title, description } = { ...template, ...template.translated?.[language()] }
+  const { title, description } = templateWords(template)
   const open = async () => {
     try {
       await files.showFrom(template.url, title)

@@ -45,6 +45,8 @@ export class Runs extends Emitter<RunEvents> {
   /** Sizes of the prompts this page sent. */
   private readonly sizes = new Map<string, number>()
   private readonly sent = new Sent()
+  /** The job that ended last: frames of it that come late must not begin it again. */
+  private over: string | null = null
 
   constructor(
     private readonly api: Api,
@@ -96,14 +98,20 @@ export class Runs extends Emitter<RunEvents> {
       this.emit("status", { remaining: this.remaining })
       this.emit("lists", undefined)
     })
-    socket.on("execution_start", ({ prompt_id }) => void this.run(prompt_id))
+    socket.on("execution_start", ({ prompt_id }) => {
+      // A server that was killed runs its jobs again, under the ids they had.
+      this.over = null
+      this.run(prompt_id)
+    })
     socket.on("execution_cached", ({ prompt_id, nodes }) => {
+      if (prompt_id === this.over) return
       const run = this.run(prompt_id)
       for (const id of nodes) run.cached.add(id)
       this.emit("progress", run)
     })
     socket.on("executing", ({ node, display_node, prompt_id }) => {
       if (node === null) return this.finish(prompt_id)
+      if (prompt_id && prompt_id === this.over) return
       const run = prompt_id ? this.run(prompt_id) : this.current
       // Right after a reconnect the frame does not say which prompt it is about.
       if (!run) return
@@ -111,6 +119,7 @@ export class Runs extends Emitter<RunEvents> {
       this.emit("progress", run)
     })
     socket.on("progress_state", ({ prompt_id, nodes }) => {
+      if (prompt_id === this.over) return
       const run = this.run(prompt_id)
       for (const [id, state] of Object.entries(nodes)) {
         run.progress.set(withoutCell(state.display_node_id ?? id), { value: state.value, max: state.max })
@@ -120,12 +129,14 @@ export class Runs extends Emitter<RunEvents> {
       this.emit("progress", run)
     })
     socket.on("progress", ({ prompt_id, node, value, max }) => {
+      if (prompt_id && prompt_id === this.over) return
       const run = prompt_id ? this.run(prompt_id) : this.current
       if (!run || !node) return
       run.progress.set(withoutCell(node), { value, max })
       this.emit("progress", run)
     })
     socket.on("executed", ({ prompt_id, node, display_node, output }) => {
+      if (prompt_id === this.over) return
       const run = this.run(prompt_id)
       run.done.add(node)
       this.emit("output", { run, node: withoutCell(display_node ?? node), output })
@@ -133,10 +144,12 @@ export class Runs extends Emitter<RunEvents> {
     })
     socket.on("preview", ({ node, image }) => this.emit("preview", { node: node ? withoutCell(node) : (this.current?.current ?? null), image }))
     socket.on("execution_error", (data) => {
+      if (data.prompt_id === this.over) return
       const run = this.run(data.prompt_id)
       run.failed = { node: data.node_id ? withoutCell(data.node_id) : null, message: `${data.exception_message}`.trim() }
     })
     socket.on("execution_interrupted", ({ prompt_id }) => {
+      if (prompt_id === this.over) return
       this.run(prompt_id).failed = { node: null, message: "" }
     })
   }
@@ -146,6 +159,7 @@ export class Runs extends Emitter<RunEvents> {
     if (!run || (id && run.id !== id)) return
     run.current = null
     this.current = null
+    this.over = run.id
     this.sent.delete(run.id)
     this.emit("finished", run)
     this.emit("lists", undefined)
@@ -159,7 +173,10 @@ export class Runs extends Emitter<RunEvents> {
     const alive = new Set([...queue.queue_running, ...queue.queue_pending].map((item) => item[1]))
     if (this.current) this.sent.add(this.current.id)
     for (const id of this.sent.all) if (!alive.has(id)) await this.ended(id)
-    if (running) this.run(running)
+    if (running) {
+      if (this.over === running) this.over = null
+      this.run(running)
+    }
   }
 
   /** A job that ended unseen. */

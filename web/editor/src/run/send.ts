@@ -25,8 +25,9 @@ export async function sendWorkflow(editor: Editor, runs: Runs, count: number, fr
     if (problems.length) return refuse(editor, sent, problems, null)
     if (Object.keys(prompt).length === 0) return refuse(editor, sent, [], t("run.nothing"))
     try {
-      sent.push(await runs.send({ prompt, front, extra_data: { extra_pnginfo: { workflow } } }))
+      // Marks of before go now: a run may fail, and mark its node, before the answer is here.
       if (i === 0) showProblems(editor, [])
+      sent.push(await runs.send({ prompt, front, extra_data: { extra_pnginfo: { workflow } } }))
     } catch (error) {
       if (!(error instanceof ApiError)) return refuse(editor, sent, [], error instanceof Error ? error.message : String(error))
       const body = error.body as PromptFailure | null

@@ -3,6 +3,7 @@ import { join } from "node:path"
 import { describe, expect, it } from "vitest"
 import { en } from "../../src/i18n/en.ts"
 import { chooseLanguage } from "../../src/i18n/index.ts"
+import { TEMPLATES } from "../../src/i18n/templates.ts"
 import { zh } from "../../src/i18n/zh.ts"
 
 const root = new URL("../../src/", import.meta.url).pathname
@@ -18,6 +19,10 @@ describe("strings", () => {
     const composed = /^(error|memory\.marker|align|rail|color)\./
     const unused = Object.keys(en).filter((key) => !composed.test(key) && !text.includes(`"${key}"`))
     expect(unused).toEqual([])
+  })
+  it("name every template of the repository", () => {
+    const words = JSON.parse(readFileSync(join(root, "../../templates/words.json"), "utf8"))
+    for (const [language, names] of Object.entries(TEMPLATES)) expect(Object.keys(names).sort(), language).toEqual(Object.keys(words).sort())
   })
   it("follow what people chose, then what their browser prefers", () => {
     expect(chooseLanguage("zh", ["en"])).toBe("zh")
