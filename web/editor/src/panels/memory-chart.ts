@@ -18,6 +18,8 @@ export function ownerColor(kind: OwnerKind, index: number): string {
 }
 
 const MARKS: Record<string, string> = { load: "#3fb950", prefetch: "#2ea043", evict: "#f0883e", refused: "#f85149", job_start: "#8b949e", job_end: "#8b949e", step: "#8b949e" }
+/** Weights have names of their own; everything else is booked by its kind. */
+const nameOf = (owner: Owner) => (owner.kind === "weights" ? owner.name : words(`memory.kind.${owner.kind}` as StringKey))
 const NEAR_PX = 6
 const RECENT_JOBS = 3
 const time = (ms: number) => new Date(ms).toLocaleTimeString([], { hour12: false })
@@ -118,7 +120,7 @@ export class MemoryChart {
       series: [{}, ...bands, { label: words("memory.budget"), stroke: "#f85149", width: 1.5, dash: [6, 4], points: { show: false } }],
       hooks: { draw: [(u) => this.drawMarkers(u)], setCursor: [(u) => this.hover(u)] },
     }
-    fill(this.legend, ...order.map((owner) => h("span", { class: "legend-item" }, h("span", { class: "swatch", style: { background: colors[owner]! } }), owners[owner]!.name)))
+    fill(this.legend, ...order.map((owner) => h("span", { class: "legend-item" }, h("span", { class: "swatch", style: { background: colors[owner]! } }), nameOf(owners[owner]!))))
     fill(this.element, this.legend)
     document.body.append(this.tip)
     this.element.setAttribute("role", "img")
@@ -193,7 +195,7 @@ export class MemoryChart {
     const { owners } = this.log
     const rows = [...this.order()].reverse().filter((o) => (sample.bytes[o] ?? 0) > 0).flatMap((o) => {
       const story = this.story(owners[o]!, sample.t)
-      return [h("div", { class: "tip-row" }, h("span", {}, owners[o]!.name), h("strong", {}, bytes(sample.bytes[o]))), story ? h("div", { class: "tip-story" }, story) : null]
+      return [h("div", { class: "tip-row" }, h("span", {}, nameOf(owners[o]!)), h("strong", {}, bytes(sample.bytes[o]))), story ? h("div", { class: "tip-story" }, story) : null]
     })
     const marker = this.markerNear(u)
     fill(

@@ -104,7 +104,7 @@ function residentRow(app: App, r: Resident, act: (work: Promise<unknown>) => voi
     h("span", { class: `dot ${r.kind}`, "aria-hidden": "true" }),
     h(
       "div",
-      { class: "row-main", title: `${r.id}\n${why}\n${until}` },
+      { class: "row-main", title: `${why}\n${until}` },
       h("div", {}, r.name, " ", h("strong", {}, bytes(r.bytes)), r.dtype ? h("span", { class: "tag" }, r.dtype) : null, r.pinned ? h("span", { class: "tag warn" }, t("memory.pinned")) : null),
       h("div", { class: "small quiet" }, `${why} · ${until}`),
     ),

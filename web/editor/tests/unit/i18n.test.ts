@@ -16,7 +16,7 @@ describe("strings", () => {
     for (const key of Object.keys(en) as (keyof typeof en)[]) expect(holes(zh[key]), key).toEqual(holes(en[key]))
   })
   it("are all used", () => {
-    const composed = /^(error|memory\.marker|align|rail|color)\./
+    const composed = /^(error|memory\.marker|memory\.kind|align|rail|color)\./
     const unused = Object.keys(en).filter((key) => !composed.test(key) && !text.includes(`"${key}"`))
     expect(unused).toEqual([])
   })
