@@ -266,6 +266,8 @@ export class Editor extends Emitter<EditorEvents> {
     showProxies(this.graph)
     this.layOutAll()
     this.base = this.write()
+    // What can be pressed is what was drawn last; the nodes of before are no more, so a press must not find them.
+    this.canvas.computeVisibleNodes(undefined, this.canvas.visible_nodes)
     this.canvas.setDirty(true, true)
     this.emit("view", undefined)
     return unknown

@@ -202,7 +202,7 @@ export class MemoryChart {
       this.tip,
       h("div", { class: "small quiet" }, time(sample.t), ` · ${words("memory.rss")} ${bytes(sample.rss_anon)}`),
       ...rows,
-      marker ? h("div", { class: "tip-mark" }, `${words(`memory.marker.${marker.kind}` as StringKey)}: ${marker.label}${marker.bytes ? ` · ${bytes(marker.bytes)}` : ""}`) : null,
+      marker ? h("div", { class: "tip-mark" }, `${words(`memory.marker.${marker.kind}` as StringKey)}${marker.kind.startsWith("job") ? "" : `: ${marker.label}`}${marker.bytes ? ` · ${bytes(marker.bytes)}` : ""}`) : null,
     )
     this.tip.hidden = false
     // Above the panel, over the graph: inside there is no room for all that may be held.

@@ -186,8 +186,7 @@ function costLines(e: SweepEstimate): (HTMLElement | null)[] {
   return [
     h("strong", {}, t("sweep.estimate", { cells: e.cells, images: e.images ?? "?" })),
     h("div", { class: "small" }, t("sweep.steps", { shared: e.steps_shared, steps: e.steps })),
-    h("div", { class: "small" }, t("sweep.loads", { count: loads, bytes: bytes(e.loads.reduce((n, l) => n + l.bytes * l.count, 0)) })),
-    e.peak ? h("div", { class: "small" }, t("sweep.peak", { bytes: bytes(e.peak) })) : null,
+    h("div", { class: "small" }, t("sweep.loads", { count: loads, bytes: bytes(e.loads.reduce((n, l) => n + l.bytes * l.count, 0)) }), e.peak ? ` · ${t("sweep.peak", { bytes: bytes(e.peak) })}` : null),
     e.seconds === null ? null : h("div", { class: "small quiet" }, t("sweep.seconds", { seconds: seconds(e.seconds) })),
   ]
 }
