@@ -22,7 +22,10 @@ function build(app: App, body: HTMLElement): { shown(): void; hidden(): void } {
   const render = debounce(() => {
     if (!visible) return
     const nodes = inOrder(editor.canvas.graph?.nodes ?? []).filter((n) => fuzzyScore(field.value, `${n.title} ${n.type} ${n.id}`) > 0)
+    // Rows are made anew; who stood on one of them stands on it still.
+    const stood = list.contains(document.activeElement) ? (document.activeElement as HTMLElement).dataset.node : undefined
     fill(list, nodes.length ? nodes.map((n) => row(app, n)) : quiet(t("outline.empty")))
+    if (stood !== undefined) list.querySelector<HTMLElement>(`[data-node="${CSS.escape(stood)}"]`)?.focus({ preventScroll: true })
   }, 60)
   field.addEventListener("input", render)
   editor.on("changed", render)
