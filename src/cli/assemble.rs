@@ -10,7 +10,7 @@ use ebb_engine::registry::Registry;
 use ebb_engine::residency::pressure::{self, System};
 use ebb_engine::residency::{Foresight, KeepLast, KeepNothing, Lru, Residency};
 use ebb_kernels::{Kernels, Pool, Threads};
-use ebb_models::ops::{Ops, Precision};
+use ebb_models::ops::{Compute as Device, Ops, Precision};
 use ebb_nodes::{Compute, Environment, Folders};
 use ebb_weights::ModelFolders;
 
@@ -57,25 +57,40 @@ pub(super) fn registry(folders: &FolderOptions, options: Option<&EngineOptions>)
             None => std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
         },
     };
-    let kernels = Kernels::new(Threads::new(threads)?, Pool::new())?;
-    // Pictures are read and scaled on rayon's own workers, while the kernels' wait. They are there already where this
-    // process made an engine before.
-    let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    // Whatever else of the process computes in parallel shares these workers.
+    let kernels = Kernels::new(Threads::of_process(threads)?, Pool::new())?;
     let models = Arc::new(folders.models()?);
     let precision = options.map_or(PrecisionChoice::F32, |options| options.precision);
-    let compute = compute(kernels, precision).with_small_decoders(models.clone());
+    let ops = match options.map(|options| options.device) {
+        None => Ops::cpu(kernels, Precision::F32),
+        Some(device) => ops(kernels, device)?,
+    };
+    let compute = compute(&ops, precision).with_small_decoders(models.clone());
     let environment = Environment { folders: Arc::new(folders.pictures()), models, compute };
     let mut registry = Registry::new();
     ebb_nodes::register(&mut registry, &environment)?;
     Ok(registry)
 }
 
+/// What computes: these kernels, or candle's operators on another device.
+fn ops(kernels: Kernels, device: Device) -> Done<Ops> {
+    if let Some(feature) = device.lacks() {
+        return Err(Failure::other(format!(
+            "this build of ebb cannot compute on {device}: build it with `--features {feature}`"
+        )));
+    }
+    let opened = device.open().map_err(|error| Failure::other(format!("--device {device}: {error}")))?;
+    Ok(match opened {
+        None => Ops::cpu(kernels, Precision::F32),
+        Some(device) => Ops::candle(device, Precision::F32),
+    })
+}
+
 /// What computes, in a precision.
-fn compute(kernels: Kernels, precision: PrecisionChoice) -> Arc<Compute> {
-    let multiplies_bf16 = kernels.path().multiplies_bf16();
-    let ops = Ops::cpu(kernels, Precision::F32);
+fn compute(ops: &Ops, precision: PrecisionChoice) -> Arc<Compute> {
+    let ops = ops.in_precision(Precision::F32);
     match precision {
-        PrecisionChoice::Auto if multiplies_bf16 => Compute::denoising_in(&ops, Precision::Bf16),
+        PrecisionChoice::Auto if ops.multiplies_bf16() => Compute::denoising_in(&ops, Precision::Bf16),
         PrecisionChoice::Auto | PrecisionChoice::F32 => Compute::new(ops, Precision::F32),
         PrecisionChoice::Bf16 => Compute::new(ops.in_precision(Precision::Bf16), Precision::Bf16),
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use ebb_engine::node::Savings;
+use ebb_models::ops::Compute as Device;
 
 use super::memory::MemoryLimit;
 
@@ -53,6 +54,10 @@ pub(super) struct EngineOptions {
     /// Threads that compute [default: one a core]
     #[arg(long, value_name = "N")]
     pub(super) threads: Option<std::num::NonZeroUsize>,
+    /// What computes: `cpu`, or a GPU with a build that has it (`cuda`, `cuda:1`, `metal`); `candle` is the GPUs' code
+    /// on the CPU
+    #[arg(long, value_name = "cpu|cuda[:N]|metal[:N]|candle", default_value_t)]
+    pub(super) device: Device,
     /// What matrix products multiply in; sums, norms and the residual stream are f32 in any case
     #[arg(long, value_enum, default_value_t = PrecisionChoice::Auto)]
     pub(super) precision: PrecisionChoice,

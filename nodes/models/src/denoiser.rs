@@ -6,7 +6,7 @@ use candle_core::Tensor;
 
 use crate::{
     Params, Result,
-    ops::{Act, Ops},
+    ops::{Act, Ops, with_values},
 };
 
 /// One call's inputs, for a batch of `n` samples.
@@ -110,12 +110,15 @@ impl Session {
 
     /// The entry of a context, found by its values; `layers` is the number of cross-attentions.
     pub(crate) fn prompt(&mut self, ops: &Ops, context: &Tensor, layers: usize) -> Result<&mut Prompt> {
-        let shape = context.dims().to_vec();
-        let values = context.flatten_all()?.to_dtype(candle_core::DType::F32)?.to_vec1::<f32>()?;
-        if let Some(found) = self.prompts.iter().position(|p| p.shape == shape && p.values == values) {
+        let known = with_values(context, |values| {
+            Ok(self.prompts.iter().position(|p| p.shape == context.dims() && p.values == values))
+        })?;
+        if let Some(found) = known {
             self.prompts[..=found].rotate_right(1);
         } else {
             self.prompts.truncate(PROMPTS - 1);
+            let (shape, values) =
+                (context.dims().to_vec(), with_values(context, |values| Ok(values.to_vec()))?);
             let context = ops.from_tokens(context)?;
             let keys_values = (0..layers).map(|_| None).collect();
             self.prompts.insert(0, Prompt { shape, values, context, keys_values });

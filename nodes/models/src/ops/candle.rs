@@ -9,6 +9,7 @@ use super::{
     Act, Activation, Attention, Cols, Conv, ConvShape, Data, Dims, Epilogue, GroupNorm, HeadNorm, LayerNorm,
     Linear, Norm, Out, Parts, Precision,
     cpu::foreign,
+    fused::Fused,
     weights::{ConvData, LinearData},
 };
 use crate::Result;
@@ -39,6 +40,10 @@ impl Candle {
 
     pub(super) fn precision(&self) -> Precision {
         self.precision
+    }
+
+    pub(super) fn device(&self) -> &Device {
+        &self.device
     }
 
     pub(super) fn in_precision(&self, precision: Precision) -> Self {
@@ -156,6 +161,15 @@ impl Candle {
         };
         let (q, k, v) = (heads(a.q)?, heads(a.k)?, heads(a.v)?);
         let scale = a.scale.unwrap_or_else(|| ((a.q.len / a.heads) as f32).sqrt().recip());
+        let merged = |y: Tensor| -> Result<Act> {
+            let y = y.transpose(1, 2)?.contiguous()?.flatten_from(2)?;
+            self.stored(a.q.act.dims.with_c(a.v.len), y, Out::Operand)
+        };
+        if a.mask.is_none()
+            && let Some(y) = (Fused { q: &q, k: &k, v: &v, scale, causal: a.causal }).run()?
+        {
+            return merged(y);
+        }
         let mut scores = (stream(&q.matmul(&k.t()?)?)? * f64::from(scale))?;
         let (queries, keys) = (a.q.act.dims.positions(), a.k.act.dims.positions());
         if let Some(mask) = a.mask {
@@ -168,13 +182,7 @@ impl Candle {
                 .collect();
             scores = scores.broadcast_add(&Tensor::from_vec(hidden, (queries, keys), &self.device)?)?;
         }
-        let y = softmax(&scores)?
-            .to_dtype(v.dtype())?
-            .matmul(&v)?
-            .transpose(1, 2)?
-            .contiguous()?
-            .flatten_from(2)?;
-        self.stored(a.q.act.dims.with_c(a.v.len), y, Out::Operand)
+        merged(softmax(&scores)?.to_dtype(v.dtype())?.matmul(&v)?)
     }
 
     pub(super) fn group_norm(&self, x: &[&Act], norm: &Norm, how: GroupNorm) -> Result<Act> {

@@ -2,6 +2,7 @@
 //!
 //! A model's own code runs on it, so that an estimate can't drift away from what the model really does.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
@@ -35,11 +36,12 @@ pub(super) struct Meta {
     /// What operators take while they run.
     workspace: Workspace,
     pool: Arc<Mutex<PoolPlan>>,
+    operations: AtomicU64,
 }
 
 impl Meta {
     pub(super) fn new(precision: Precision, workspace: Workspace) -> Self {
-        Self { precision, workspace, pool: Arc::default() }
+        Self { precision, workspace, pool: Arc::default(), operations: AtomicU64::new(0) }
     }
 
     /// Another of the same kind, with nothing counted yet.
@@ -57,6 +59,16 @@ impl Meta {
 
     pub(super) fn reset_peak(&self) {
         lock(&self.pool).reset_peak();
+    }
+
+    /// Multiplications and additions of products so far.
+    pub(super) fn operations(&self) -> u64 {
+        self.operations.load(Ordering::Relaxed)
+    }
+
+    /// Counts a product of `rows` rows by a matrix.
+    fn multiplies(&self, rows: usize, depth: usize, outputs: usize) {
+        self.operations.fetch_add(2 * rows as u64 * depth as u64 * outputs as u64, Ordering::Relaxed);
     }
 
     fn act(&self, dims: Dims, out: Out) -> Act {
@@ -115,6 +127,7 @@ impl Meta {
     pub(super) fn linear(&self, linear: &Linear, x: &Act, e: Epilogue<'_>) -> Result<Act> {
         let y = self.act(x.dims.with_c(linear.result()), e.out);
         let LinearData::Meta(storage) = linear.data else { return Ok(y) };
+        self.multiplies(x.dims.rows(), linear.input, linear.output);
         self.runs_with(&self.workspace.product(ProductSize {
             rows: x.dims.rows(),
             input_rows: x.dims.rows(),
@@ -134,6 +147,7 @@ impl Meta {
         let y = self.act(Dims { n: d.n, h, w, c: conv.output }, e.out);
         let ConvData::Meta(storage) = conv.data else { return Ok(y) };
         let inputs: Vec<_> = x.iter().map(|x| (x.dims.c, dtype(x))).collect();
+        self.multiplies(y.dims.rows(), conv.kernel[0] * conv.kernel[1] * conv.input, conv.output);
         let plain = conv.kernel == [3, 3] && shape.stride == 1 && shape.pad == [1; 4];
         self.runs_with(&self.workspace.product(ProductSize {
             rows: y.dims.rows(),
@@ -152,6 +166,8 @@ impl Meta {
         let (q, k) = (a.q.act.dims, a.k.act.dims);
         let y = self.act(q.with_c(a.v.len), Out::Operand);
         let head = a.q.len / a.heads;
+        // Scores, and weighted values.
+        self.multiplies(2 * q.rows(), a.q.len, k.positions());
         self.runs_with(&self.workspace.attention(q.n, k.positions(), a.heads, head, dtype(a.k.act)));
         Ok(y)
     }

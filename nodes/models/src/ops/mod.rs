@@ -12,8 +12,11 @@ mod act;
 mod args;
 mod candle;
 mod cpu;
+mod device;
+mod fused;
 mod meta;
 mod rows;
+mod values;
 mod weights;
 
 use std::sync::Arc;
@@ -24,8 +27,10 @@ use ebb_kernels::{Kernels, Workspace};
 pub(crate) use act::Data;
 pub use act::{Act, Cols, Dims};
 pub use args::{Activation, Attention, ConvShape, Epilogue, GroupNorm, HeadNorm, LayerNorm, Mask, Out, Rope};
+pub use device::Compute;
 pub use weights::{Conv, Linear, Norm, Table};
 
+pub(crate) use values::with_values;
 pub(crate) use weights::{Blocks, ConvData, LinearData, Parts};
 
 use crate::Result;
@@ -129,6 +134,15 @@ impl Ops {
         }
     }
 
+    /// Multiplications and additions of matrix products, convolutions and attention so far, as their definitions have
+    /// them; `None` where the backend does not count them. For benchmarks.
+    pub fn operations(&self) -> Option<u64> {
+        match &*self.0 {
+            Backend::Meta(meta) => Some(meta.operations()),
+            Backend::Cpu(_) | Backend::Candle(_) => None,
+        }
+    }
+
     // ---- weights -------------------------------------------------------------------------------------------
 
     /// Prepares a `[out, in]` matrix. With `glu` its rows are (value, gate) halves and the product yields
@@ -180,10 +194,9 @@ impl Ops {
     pub fn from_nchw(&self, x: &Tensor) -> Result<Act> {
         let (n, c, h, w) = x.dims4()?;
         let dims = Dims { n, h, w, c };
-        let x = x.to_dtype(candle_core::DType::F32)?;
         match &*self.0 {
-            Backend::Cpu(cpu) => cpu.upload_nchw(dims, &x.flatten_all()?.to_vec1::<f32>()?),
-            _ => self.upload(dims, &x.permute((0, 2, 3, 1))?.flatten_all()?.to_vec1::<f32>()?),
+            Backend::Cpu(cpu) => with_values(x, |values| cpu.upload_nchw(dims, values)),
+            _ => with_values(&x.permute((0, 2, 3, 1))?, |values| self.upload(dims, values)),
         }
     }
 
@@ -200,8 +213,7 @@ impl Ops {
     /// An `[n, tokens, c]` tensor as an activation.
     pub fn from_tokens(&self, x: &Tensor) -> Result<Act> {
         let (n, t, c) = x.dims3()?;
-        let values = x.to_dtype(candle_core::DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
-        self.upload(Dims::tokens(n, t, c), &values)
+        with_values(x, |values| self.upload(Dims::tokens(n, t, c), values))
     }
 
     /// An activation as an `[n, tokens, c]` f32 tensor on the CPU.
