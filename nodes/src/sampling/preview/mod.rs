@@ -1,9 +1,10 @@
 //! Previews while sampling: what the picture would be if sampling stopped here, small and soon.
 //!
 //! `linear` draws a latent cell by cell; `small` decodes it with a small autoencoder where its file
-//! is there and was asked for.
+//! is there and was asked for; `share` keeps either from slowing a run down.
 
 mod linear;
+mod share;
 mod small;
 
 use candle_core::Tensor;
@@ -34,6 +35,7 @@ fn byte(value: f32) -> u8 {
 pub(super) struct Previewer {
     draws: Draws,
     size: u32,
+    share: share::Share,
 }
 
 enum Draws {
@@ -60,11 +62,18 @@ impl Previewer {
                 }
             },
         };
-        Self { draws, size }
+        Self { draws, size, share: share::Share::new() }
     }
 
-    /// The latent's first picture; `None` where none are made, or it cannot be read.
+    /// The latent's first picture; `None` where none are made, it cannot be read, or previews took their share already.
     pub(super) fn draw(&self, latent: &Tensor) -> Option<Preview> {
+        if matches!(self.draws, Draws::Nothing) {
+            return None;
+        }
+        self.share.draw(|| self.picture(latent))
+    }
+
+    fn picture(&self, latent: &Tensor) -> Option<Preview> {
         let pixels = match &self.draws {
             Draws::Nothing => return None,
             Draws::Linear(map) => linear::draw(latent, map)?,
