@@ -1,14 +1,20 @@
 #!/usr/bin/env python3
-"""Pairs whole pictures: `ebb run --report` beside the same SD 1.5 checkpoint in PyTorch, and in stable-diffusion.cpp.
+"""Pairs whole pictures: `ebb run --report` beside the same checkpoint in ComfyUI, PyTorch and stable-diffusion.cpp.
 
     cargo build --release --bin ebb
     python3 tools/bench/peers.py CHECKPOINT.safetensors [--size 512] [--steps 4] [--rounds 2] [--threads 2]
-                                 [--ebb target/release/ebb] [--sd-cpp path/to/sd] [--only ebb-bf16,torch-f32 …]
+                                 [--ebb target/release/ebb] [--comfyui FOLDER] [--comfyui-python PYTHON]
+                                 [--sd-cpp path/to/sd-cli] [--diffusers] [--only ebb-auto,comfyui-f32 …]
 
 Engines take turns, a process each, so that the machine's other load falls on all; medians are printed, with the load
-average. The PyTorch peer is diffusers' UNet and autoencoder with PyTorch's fused attention, on the file's weights: what
-ComfyUI computes with `--use-pytorch-cross-attention`, without its server. It needs torch, diffusers and safetensors.
-A guided pair is one call of the UNet in both. The peer has no text encoder: its prompt is noise, which costs the same.
+average. A guided pair is one call of the UNet in all but stable-diffusion.cpp, which makes two.
+
+- ComfyUI runs the same workflow on its own server, with `--use-pytorch-cross-attention`, its fastest on a CPU. `wall` is from
+  the process's start to the workflow's end; `load` is what its loader node takes.
+- `--diffusers` adds diffusers' UNet and autoencoder with PyTorch's fused attention, on an SD 1.5 file's weights. It needs
+  torch, diffusers and safetensors here. It has no text encoder: its prompt is noise, which costs the same.
+
+`step` leaves a run's first step out where there are others: it also faults the weights in, or packs them.
 """
 
 import argparse
@@ -21,7 +27,13 @@ import tempfile
 import time
 from pathlib import Path
 
-ENGINES = ["ebb-auto", "ebb-f32", "torch-f32", "torch-bf16", "sd.cpp"]
+ENGINES = ["ebb-auto", "ebb-f32", "ebb-bf16", "comfyui-f32", "comfyui-bf16", "torch-f32", "torch-bf16", "sd.cpp"]
+
+# ComfyUI's options for a precision. Its text encoder takes what it takes.
+COMFYUI = {
+    "f32": ["--force-fp32", "--fp32-vae", "--use-pytorch-cross-attention"],
+    "bf16": ["--bf16-unet", "--bf16-vae", "--use-pytorch-cross-attention"],
+}
 
 
 def workflow(checkpoint, size, steps):
@@ -78,6 +90,28 @@ def ebb(args, precision):
         "decode": nodes["VAEDecode"] - loads.get("vae", 0.0),
         "GB": report["memory"]["process"]["vm_hwm"] / 1e9,
         "ledger GB": report["memory"]["ledger_peak"] / 1e9,
+    }
+
+
+def comfyui(args, precision):
+    with tempfile.TemporaryDirectory() as base:
+        file = Path(base) / "workflow.json"
+        checkpoint = Path(args.checkpoint).resolve()
+        file.write_text(json.dumps(workflow(checkpoint.name, args.size, args.steps)))
+        script = str(Path(__file__).with_name("comfyui.py"))
+        _, out, _ = timed(
+            [args.comfyui_python, script, args.comfyui, str(file), str(checkpoint.parent), *COMFYUI[precision]],
+            env=os.environ | {"OMP_NUM_THREADS": str(args.threads), "MKL_NUM_THREADS": str(args.threads)},
+        )
+    found = json.loads(out.splitlines()[-1])
+    nodes = found["nodes"]
+    # Progress is told after each step: the first one's time is in no difference.
+    return {
+        "wall": found["wall"],
+        "load": nodes["CheckpointLoaderSimple"],
+        "step": statistics.median(found["steps"]) if found["steps"] else nodes["KSampler"] / args.steps,
+        "decode": nodes["VAEDecode"],
+        "GB": found["GB"],
     }
 
 
@@ -166,18 +200,26 @@ def main():
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--ebb", default="target/release/ebb")
+    parser.add_argument("--comfyui", help="ComfyUI's folder")
+    parser.add_argument("--comfyui-python", default=sys.executable)
     parser.add_argument("--sd-cpp")
+    parser.add_argument("--diffusers", action="store_true")
     parser.add_argument("--only", default="")
     parser.add_argument("--peer", choices=["f32", "bf16"], help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.peer:
         return peer(args)
-    chosen = [e for e in ENGINES if (not args.only or e in args.only.split(",")) and (e != "sd.cpp" or args.sd_cpp)]
+    there = {"ebb": True, "comfyui": args.comfyui, "torch": args.diffusers, "sd.cpp": args.sd_cpp}
+    asked = args.only.split(",") if args.only else ENGINES
+    if unknown := set(asked) - set(ENGINES):
+        parser.error(f"--only: {', '.join(sorted(unknown))} is none of {', '.join(ENGINES)}")
+    chosen = [e for e in asked if there[e.partition("-")[0]]]
     runs = {engine: [] for engine in chosen}
     for _ in range(args.rounds):
         for engine in chosen:
             kind, _, precision = engine.partition("-")
-            result = {"ebb": ebb, "torch": torch_peer}[kind](args, precision) if precision else sd_cpp(args)
+            run = {"ebb": ebb, "comfyui": comfyui, "torch": torch_peer}.get(kind)
+            result = run(args, precision) if run else sd_cpp(args)
             result["load avg"] = os.getloadavg()[0]
             runs[engine].append(result)
             print(engine, {key: round(value, 2) for key, value in result.items()}, file=sys.stderr, flush=True)
@@ -189,11 +231,11 @@ def main():
         row = {c: statistics.median(r[c] for r in results) if c in results[0] else None for c in columns}
         medians[engine] = row
         print(f"{engine:<12}" + "".join(f"{'' if row[c] is None else f'{row[c]:.2f}':>11}" for c in columns))
-    base = medians.get("torch-f32")
+    base = next((name for name in ("comfyui-f32", "torch-f32") if name in medians), None)
     for engine, row in medians.items() if base else ():
-        if engine != "torch-f32":
-            ratios = {c: base[c] / row[c] for c in ("step", "decode", "wall")}
-            print(f"torch-f32 / {engine}: " + ", ".join(f"{c} {r:.2f}×" for c, r in ratios.items()))
+        if engine != base:
+            ratios = {c: medians[base][c] / row[c] for c in ("step", "decode", "wall")}
+            print(f"{base} / {engine}: " + ", ".join(f"{c} {r:.2f}×" for c, r in ratios.items()))
 
 
 if __name__ == "__main__":
