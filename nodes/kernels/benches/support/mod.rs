@@ -89,6 +89,41 @@ fn linear(model: &str, rows: usize, k: usize, out: usize, glu: bool, precision: 
     }
 }
 
+/// A linear layer whose weights stay in a file's blocks.
+fn blocks(rows: usize, k: usize, out: usize, quant: Quant, precision: Precision) -> Case {
+    Case {
+        name: format!("blocks linear {rows}x{k}x{out} {quant:?} {}", tag(precision)),
+        flops: 2.0 * (rows * k * out) as f64,
+        precision,
+        make: Box::new(move |kernels| {
+            let one = half::f16::from_f32(0.01).to_le_bytes();
+            let mut bytes = vec![0x35u8; out * k / quant.block_len() * quant.block_bytes()];
+            for block in bytes.chunks_exact_mut(quant.block_bytes()) {
+                block[..2].copy_from_slice(&one);
+            }
+            let spec = LinearSpec { in_features: k, bias: None, glu: None, precision };
+            let layer = PackedLinear::new(&[Source::Quant(quant, &bytes)], spec).expect("packed");
+            let x = buffer(kernels, precision.dtype(), rows * k);
+            let mut y = kernels.pool().get(precision.dtype(), rows * out).expect("memory");
+            let kernels = kernels.clone();
+            let ours = move || {
+                let args = Linear {
+                    x: x.view(),
+                    rows,
+                    rows_per_sample: 0,
+                    w: &layer,
+                    epilogue: Epilogue::default(),
+                    x_layout: None,
+                    out: y.view_mut(),
+                    out_layout: None,
+                };
+                kernels.linear(args).expect("linear");
+            };
+            (Box::new(ours), None)
+        }),
+    }
+}
+
 fn conv(
     model: &str,
     batch: usize,
@@ -289,6 +324,10 @@ pub(crate) fn cases() -> Vec<Case> {
             linear("sd3", 1178, 1536, 4608, false, p),
             attention("sd3", 1, 24, 1178, 1178, 64, p),
             linear("flux", 1280, 3072, 9216, false, p),
+            blocks(1280, 3072, 9216, Quant::Q8_0, p),
+            blocks(1280, 3072, 9216, Quant::Q4K, p),
+            blocks(256, 3072, 9216, Quant::Q8_0, p),
+            linear("flux", 256, 3072, 9216, false, p),
             attention("flux", 1, 24, 1280, 1280, 128, p),
         ]);
     }

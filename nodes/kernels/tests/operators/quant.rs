@@ -148,3 +148,44 @@ fn torn_blocks_are_refused() {
     let conv = ConvSpec { out_channels: 1, in_channels: 32, kernel: [1, 1], ..Default::default() };
     assert!(PackedConv::new(Source::Quant(Quant::Q8_0, &[0; 34]), conv).is_err(), "a convolution");
 }
+
+/// Why layers with weights in blocks don't multiply integers (VNNI): activations would be rounded to signed bytes in
+/// groups of 32, as ggml does. One large channel in a group then leaves the others a few steps, and real activations
+/// have them; rounding to bf16 errs the same for each. `docs/decisions/0005-no-integer-products.md` has the figures.
+#[test]
+fn integer_activations_would_err_more_than_bf16_does() {
+    let (rows, k, outputs) = (64, 1280, 48);
+    let mut rng = Rng::new(9);
+    let plain = rng.values(rows * k, 1.0);
+    let outliers = rng.outliers(rows, k);
+    let weight = rng.values(outputs * k, 1.0 / (k as f32).sqrt());
+    // A layer that reads only the channels that are not large: what is left of them.
+    let ordinary: Vec<f32> =
+        weight.iter().enumerate().map(|(i, &w)| if i % k % 11 == 3 { 0.0 } else { w }).collect();
+    let to_bytes = |x: &[f32]| -> Vec<f32> {
+        let step = |group: &[f32]| group.iter().fold(0f32, |m, v| m.max(v.abs())) / 127.0;
+        x.chunks(32)
+            .flat_map(|g| g.iter().map(|v| (v / step(g)).round() * step(g)).collect::<Vec<_>>())
+            .collect()
+    };
+    let product = |x: &[f32], w: &[f32]| -> Vec<f64> {
+        let dot = |r: usize, o: usize| -> f64 {
+            (0..k).map(|i| f64::from(x[r * k + i]) * f64::from(w[o * k + i])).sum()
+        };
+        (0..rows * outputs).map(|i| dot(i / outputs, i % outputs)).collect()
+    };
+    for (what, x, w, least) in [
+        ("even activations", &plain, &weight, 2.0),
+        ("every eleventh channel thirty times the others", &outliers, &weight, 4.0),
+        ("the others of those alone", &outliers, &ordinary, 30.0),
+    ] {
+        let exact = product(x, w);
+        let error = |x: &[f32]| -> f64 {
+            let found: Vec<f32> = product(x, w).into_iter().map(|v| v as f32).collect();
+            relative_rms(&found, &exact)
+        };
+        let (bytes, bf16) = (error(&to_bytes(x)), error(&rounded(x)));
+        println!("{what}: signed bytes err by {bytes:.1e}, bf16 by {bf16:.1e}");
+        assert!(bytes > least * bf16, "{what}: {bytes:.1e} against {bf16:.1e}");
+    }
+}
