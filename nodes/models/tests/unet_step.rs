@@ -164,6 +164,7 @@ fn a_step_after_the_first_takes_no_memory() -> Result<(), Box<dyn Error>> {
             let now = pool.stats();
             assert_eq!(now.fresh_allocations, held.fresh_allocations, "{precision:?}, step {n}");
             assert_eq!(now.held, held.held, "{precision:?}, step {n}");
+            println!("{precision:?}, step {n}: {} bytes, {} blocks", heap.bytes_allocated, heap.allocations);
             assert!(heap.bytes_allocated < SMALL, "{precision:?}, step {n}: {heap:?}");
             // rayon may keep a block of its queue.
             let kept = heap.bytes_allocated as isize - heap.bytes_deallocated as isize;
