@@ -97,9 +97,9 @@ async fn a_preview_is_drawn_as_it_was_asked_for() {
 
     // On a busy machine a step may go without a picture, as previews have their share of the time; the first never does.
     let linear = draw(PreviewMethod::Latent2Rgb).await;
-    assert!((2..=STEPS).contains(&linear.len()), "{}", linear.len());
+    assert!((1..=STEPS).contains(&linear.len()), "{}", linear.len());
     assert_eq!(read(&linear[0]).dimensions(), (256, 256));
-    assert_ne!(linear.first(), linear.last(), "the picture comes into being");
+    assert!(linear.windows(2).all(|two| two[0] != two[1]), "the picture comes into being");
     let begins = |with: Vec<Vec<u8>>| with.first() == linear.first();
     assert!(begins(draw(PreviewMethod::Auto).await));
     assert!(begins(draw(PreviewMethod::Taesd).await), "without a file it is drawn the cheaper way");
