@@ -99,7 +99,7 @@ async fn a_preview_is_drawn_as_it_was_asked_for() {
     let linear = draw(PreviewMethod::Latent2Rgb).await;
     assert!((1..=STEPS).contains(&linear.len()), "{}", linear.len());
     assert_eq!(read(&linear[0]).dimensions(), (256, 256));
-    assert!(linear.windows(2).all(|two| two[0] != two[1]), "the picture comes into being");
+    assert!(linear.len() == 1 || linear.first() != linear.last(), "the picture comes into being");
     let begins = |with: Vec<Vec<u8>>| with.first() == linear.first();
     assert!(begins(draw(PreviewMethod::Auto).await));
     assert!(begins(draw(PreviewMethod::Taesd).await), "without a file it is drawn the cheaper way");
