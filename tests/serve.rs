@@ -20,9 +20,17 @@ impl Place {
 
     /// A server below a shell that first does `limits`.
     fn serve(&self, limits: &str) -> Server {
+        self.serve_with(limits, "")
+    }
+
+    fn serve_with(&self, limits: &str, arguments: &str) -> Server {
         let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
         let mut process = Command::new("sh")
-            .args(["-c", &format!("{limits} exec \"$0\" serve --port 0"), env!("CARGO_BIN_EXE_ebb")])
+            .args([
+                "-c",
+                &format!("{limits} exec \"$0\" serve --port 0 {arguments}"),
+                env!("CARGO_BIN_EXE_ebb"),
+            ])
             .current_dir(self.0.path())
             .env("EBB_MODELS", models)
             .env_remove("EBB_TOKEN")
@@ -245,4 +253,56 @@ fn a_queue_that_the_disk_cannot_hold_refuses_and_forgets_nothing() {
         queue["queue_pending"].as_array().unwrap().iter().map(|item| item[1].as_str().unwrap()).collect();
     assert_eq!(waiting, accepted, "all of them, in order");
     server.submit(&prompt(5000));
+}
+
+/// A loop of the testing nodes: a white picture, halved some times.
+fn halved(times: u32) -> Json {
+    let side = json!(8);
+    json!({
+        "1": {"class_type": "StubImage",
+              "inputs": {"content": "WHITE", "height": side, "width": side, "batch_size": 1}},
+        "2": {"class_type": "StubImage",
+              "inputs": {"content": "BLACK", "height": side, "width": side, "batch_size": 1}},
+        "3": {"class_type": "StubMask", "inputs": {"value": 0.5, "height": side, "width": side, "batch_size": 1}},
+        "4": {"class_type": "TestForLoopOpen", "inputs": {"remaining": times, "initial_value1": ["1", 0]}},
+        "5": {"class_type": "TestLazyMixImages",
+              "inputs": {"image1": ["2", 0], "image2": ["4", 2], "mask": ["3", 0]}},
+        "6": {"class_type": "TestForLoopClose", "inputs": {"flow_control": ["4", 0], "initial_value1": ["5", 0]}},
+        "7": {"class_type": "SaveImage", "inputs": {"images": ["6", 0], "filename_prefix": "halved"}},
+    })
+}
+
+#[cfg(not(feature = "testing-nodes"))]
+#[test]
+fn testing_nodes_are_no_part_of_a_release() {
+    let ebb = |arguments: &[&str]| Command::new(env!("CARGO_BIN_EXE_ebb")).args(arguments).output().unwrap();
+    let refused = ebb(&["serve", "--port", "0", "--testing-nodes"]);
+    assert_eq!(refused.status.code(), Some(1), "as for any unknown argument");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("--testing-nodes"));
+    let place = Place::new();
+    let server = place.serve("");
+    let (status, answer) = server.request("POST", "/prompt", &json!({"prompt": halved(3)}));
+    assert_eq!(status, 400, "{answer}");
+    assert!(answer.contains("node StubImage does not exist"), "{answer}");
+}
+
+#[cfg(feature = "testing-nodes")]
+#[test]
+fn testing_nodes_are_there_when_a_test_build_is_asked_for_them() {
+    let place = Place::new();
+    let server = place.serve_with("", "--testing-nodes --max-depth 12");
+    let id = server.submit(&halved(3));
+    server.until(&id, "succeeded");
+    let picture = image::open(place.0.path().join("output/halved_00001_.png")).unwrap().to_rgb8();
+    assert!(picture.pixels().all(|pixel| pixel.0 == [31; 3]), "an eighth of 255, cut");
+    // The loop's own limit, by its flag.
+    let endless = server.submit(&halved(20));
+    let error = server.until(&endless, "failed")["error"].to_string();
+    assert!(error.contains("13 deep, more than the limit of 12") && error.contains("--max-depth"), "{error}");
+    // Without the flag the same build has none of them.
+    let place = Place::new();
+    let server = place.serve("");
+    let (status, answer) = server.request("POST", "/prompt", &json!({"prompt": halved(3)}));
+    assert_eq!(status, 400, "{answer}");
+    assert!(answer.contains("node StubImage does not exist"), "{answer}");
 }

@@ -243,3 +243,23 @@ async fn many_circles_are_refused_without_naming_them_all() {
     let refused = engine.validate(workflow, None).await.map(|_| ()).unwrap_err();
     assert!((1..=8).contains(&refused.cycles.len()));
 }
+
+/// Every output needs every wrong node: named in full that would be as many entries as the workflow's square.
+#[tokio::test]
+async fn many_outputs_on_many_wrong_nodes_are_refused_without_naming_all_pairs() {
+    let engine = engine(registry(), CachePolicy::None);
+    let count = 5_000;
+    let mut nodes = serde_json::Map::new();
+    nodes.insert("0".into(), json!({"class_type": "Add", "inputs": {"a": 1}}));
+    for i in 1..count {
+        let inputs = json!({"a": [(i - 1).to_string(), 0]});
+        nodes.insert(i.to_string(), json!({"class_type": "Add", "inputs": inputs}));
+        let last = json!([(count - 1).to_string(), 0]);
+        nodes.insert(format!("end {i}"), json!({"class_type": "Show", "inputs": {"value": last}}));
+    }
+    let workflow = Workflow::from_json(Json::Object(nodes)).unwrap();
+    let refused = engine.validate(workflow, None).await.map(|_| ()).unwrap_err();
+    assert_eq!(refused.node_errors.0.len(), count, "each wrong node is named");
+    let pairs: usize = refused.node_errors.0.values().map(|node| node.dependent_outputs.len()).sum();
+    assert!((count..=1_000_000).contains(&pairs), "{pairs}");
+}

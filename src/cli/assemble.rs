@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ebb_engine::cache::CachePolicy;
 use ebb_engine::execute::{Engine, EngineConfig};
-use ebb_engine::registry::Registry;
+use ebb_engine::registry::{DuplicateClass, Registry};
 use ebb_engine::residency::pressure::{self, System};
 use ebb_engine::residency::{Foresight, KeepLast, KeepNothing, Lru, Residency};
 use ebb_kernels::{Kernels, Pool, Threads};
@@ -96,19 +96,34 @@ fn compute(ops: &Ops, precision: PrecisionChoice) -> Arc<Compute> {
     }
 }
 
+/// Adds nodes to those of the product.
+pub(super) type MoreNodes = fn(&mut Registry) -> Result<(), DuplicateClass>;
+
 /// The engine. `cache` is what is kept where the user does not say.
 pub(super) fn engine(
     folders: &FolderOptions,
     options: &EngineOptions,
     cache: CachePolicy,
 ) -> Done<Arc<Engine>> {
+    engine_with(folders, options, cache, |_| Ok(()))
+}
+
+/// [`engine`] with more nodes than the product's own.
+pub(super) fn engine_with(
+    folders: &FolderOptions,
+    options: &EngineOptions,
+    cache: CachePolicy,
+    more: MoreNodes,
+) -> Done<Arc<Engine>> {
     ebb_kernels::heap::share();
-    let registry = registry(folders, Some(options))?;
+    let mut registry = registry(folders, Some(options))?;
+    more(&mut registry)?;
     let budget = options.memory.bytes();
     let residency = match options.cache {
         Some(CacheChoice::Nothing) => Residency::new(KeepNothing, budget),
         Some(CacheChoice::Lru(count)) => Residency::new(Lru(count), budget),
         Some(CacheChoice::Last) => Residency::new(KeepLast, budget),
+        Some(CacheChoice::Budget(_)) => Residency::new(Foresight, budget),
         // A process that keeps no outputs ends with its run: what no step needs again would only take memory.
         None if cache == CachePolicy::None => Residency::new(KeepNothing, budget),
         None => Residency::new(Foresight, budget),
@@ -122,9 +137,15 @@ pub(super) fn engine(
         Some(CacheChoice::Nothing) => CachePolicy::None,
         Some(CacheChoice::Lru(count)) => CachePolicy::Lru(count),
         Some(CacheChoice::Last) => CachePolicy::LastRun,
+        Some(CacheChoice::Budget(bytes)) => CachePolicy::Budget(bytes),
         None => cache,
     };
-    let config = EngineConfig { cache, savings: options.savings.0, ..EngineConfig::default() };
+    let config = EngineConfig {
+        cache,
+        savings: options.savings.0,
+        max_depth: options.max_depth,
+        max_nodes: options.max_job_nodes,
+    };
     Ok(Arc::new(Engine::new(Arc::new(registry), residency, config)))
 }
 

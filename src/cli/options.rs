@@ -38,10 +38,10 @@ pub(super) struct FolderOptions {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Engine")]
 pub(super) struct EngineOptions {
-    /// What is kept when nothing needs it: `none`, `lru=N` (outputs and models that were used last),
-    /// or `last` (what the last workflow made, and models until room is needed) [default: `none` for a
-    /// single run]
-    #[arg(long, value_name = "none|lru=N|last")]
+    /// What is kept when nothing needs it: `none`, `lru=N` (outputs and models that were used last), `last` (what the
+    /// last workflow made, and models until room is needed), or `budget=BYTES` (outputs of as many bytes: `2GiB`,
+    /// `10%` …) [default: `none` for a single run]
+    #[arg(long, value_name = "none|lru=N|last|budget=BYTES")]
     pub(super) cache: Option<CacheChoice>,
     /// The most memory that models, pictures and scratch may take: bytes (`6GiB`), a part of the
     /// machine's (`75%`), `auto`, or `none`
@@ -51,6 +51,12 @@ pub(super) struct EngineOptions {
     /// blended), `slices` (one sample after the other) and `stream` (weights read from the file as they are used)
     #[arg(long, value_name = "LIST|none", default_value = "tiles,slices,stream")]
     pub(super) savings: SavingsChoice,
+    /// How deep nodes may expand into nodes that expand: a loop goes one deeper each time around
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    pub(super) max_depth: u32,
+    /// Nodes that a job may have with those of its expansions
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    pub(super) max_job_nodes: usize,
     /// Threads that compute [default: one a core]
     #[arg(long, value_name = "N")]
     pub(super) threads: Option<std::num::NonZeroUsize>,
@@ -104,6 +110,7 @@ pub(super) enum CacheChoice {
     Nothing,
     Lru(usize),
     Last,
+    Budget(u64),
 }
 
 impl std::str::FromStr for CacheChoice {
@@ -116,7 +123,11 @@ impl std::str::FromStr for CacheChoice {
             Some(("lru", count)) => {
                 count.parse().map(Self::Lru).map_err(|_| format!("`{count}` is no count: lru=4, for example"))
             }
-            _ => Err("expected none, lru=N or last".into()),
+            Some(("budget", size)) => match size.parse::<MemoryLimit>()?.bytes() {
+                Some(bytes) if size != "auto" => Ok(Self::Budget(bytes)),
+                _ => Err(format!("`{size}` is no size: budget=2GiB, for example")),
+            },
+            _ => Err("expected none, lru=N, last or budget=BYTES".into()),
         }
     }
 }
@@ -134,4 +145,32 @@ pub(super) struct ChangeOptions {
     /// Run only these output nodes (ids or titles); may be given several times
     #[arg(long, value_name = "NODE")]
     pub(super) only: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_read() {
+        let read = |text: &str| text.parse::<CacheChoice>();
+        assert_eq!(read("none"), Ok(CacheChoice::Nothing));
+        assert_eq!(read("last"), Ok(CacheChoice::Last));
+        assert_eq!(read("lru=4"), Ok(CacheChoice::Lru(4)));
+        assert_eq!(read("budget=2GiB"), Ok(CacheChoice::Budget(2 << 30)));
+        for wrong in [
+            "",
+            "lru",
+            "lru=",
+            "lru=-1",
+            "budget",
+            "budget=",
+            "budget=0",
+            "budget=auto",
+            "budget=none",
+            "all",
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -71,6 +71,21 @@ pub(super) struct Arguments {
     data: Option<PathBuf>,
     #[command(flatten)]
     engine: EngineOptions,
+    /// Adds the model-free nodes of tests/testing-nodes, which exercise the execution model
+    #[cfg(feature = "testing-nodes")]
+    #[arg(long)]
+    testing_nodes: bool,
+}
+
+impl Arguments {
+    /// Nodes beside the product's own: none, but in a test build that is asked for them.
+    fn more_nodes(&self) -> assemble::MoreNodes {
+        #[cfg(feature = "testing-nodes")]
+        if self.testing_nodes {
+            return ebb_testing_nodes::register;
+        }
+        |_| Ok(())
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -149,7 +164,8 @@ pub(super) fn run(arguments: Arguments) -> Done {
     start_log(arguments.log_format, &logs);
     let config = config(&arguments)?;
     config.check()?;
-    let engine = assemble::engine(&arguments.folders, &arguments.engine, CachePolicy::LastRun)?;
+    let (folders, options) = (&arguments.folders, &arguments.engine);
+    let engine = assemble::engine_with(folders, options, CachePolicy::LastRun, arguments.more_nodes())?;
     let mut workshop = EngineWorkshop::new(engine);
     if arguments.prefer_resident > 0 {
         workshop = workshop.planning();

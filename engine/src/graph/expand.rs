@@ -38,17 +38,19 @@ pub enum ExpandError {
     },
     /// Expansions inside of expansions inside of …
     #[error(
-        "expansions are nested {depth} deep, which is the limit; if the loop is meant to run that long, \
-         raise the limit on expansion depth"
+        "expansions are nested {depth} deep, more than the limit of {limit}; if the loop is meant to run that long, \
+         raise the limit with --max-depth"
     )]
     TooDeep {
         /// How deep.
         depth: u32,
+        /// How deep is allowed.
+        limit: u32,
     },
     /// More nodes than are allowed.
     #[error(
         "expanded into {added} nodes on top of {there}, more than the limit of {limit} nodes a job; if the \
-         loop is meant to be that large, raise the limit on nodes"
+         loop is meant to be that large, raise the limit with --max-job-nodes"
     )]
     TooLarge {
         /// Nodes of the subgraph.
@@ -81,7 +83,7 @@ impl Graph {
     ) -> Result<Grown, ExpandError> {
         let depth = self.dag[parent].origin.map_or(0, |(_, depth)| depth) + 1;
         if depth > limits.depth {
-            return Err(ExpandError::TooDeep { depth });
+            return Err(ExpandError::TooDeep { depth, limit: limits.depth });
         }
         let (added, there) = (expansion.graph.nodes.len(), self.len());
         if there + added > limits.nodes {

@@ -108,6 +108,10 @@ fn check_classes(workflow: &Workflow, registry: &Registry) -> Result<(), Box<Rej
     Ok(())
 }
 
+/// Nodes that are come upon while it is found out which failed outputs need which wrong node. Thousands of outputs on
+/// thousands of wrong nodes are the square of the workflow; a refusal of that size then names some of them.
+const WALK: usize = 1_000_000;
+
 /// Issues by node, each with the failed outputs that need the node.
 fn collect(workflow: &Workflow, issues: BTreeMap<usize, Vec<Issue>>, failed: &[usize]) -> NodeErrors {
     let mut errors = NodeErrors::default();
@@ -120,10 +124,15 @@ fn collect(workflow: &Workflow, issues: BTreeMap<usize, Vec<Issue>>, failed: &[u
     if errors.is_empty() {
         return errors;
     }
+    let mut walked = 0;
     for output in failed {
         let mut seen = HashSet::from([*output]);
         let mut stack = vec![*output];
         while let Some(place) = stack.pop() {
+            walked += 1;
+            if walked > WALK {
+                return errors;
+            }
             let Some((id, node)) = workflow.nodes.get_index(place) else { continue };
             if let Some(entry) = errors.0.get_mut(id)
                 && let Some((output, _)) = workflow.nodes.get_index(*output)

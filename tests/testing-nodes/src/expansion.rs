@@ -1,5 +1,5 @@
 //! `TestMixedExpansionReturns`, `TestDynamicDependencyCycle`, `TestParallelSleep`,
-//! `TestDynamicAsyncGeneration`: nodes that return subgraphs.
+//! `TestDynamicAsyncGeneration`, `TestSamplingInExpansion`: nodes that return subgraphs.
 
 use ebb_engine::node::{Context, Inputs, Node, NodeError, Outcome};
 use ebb_engine::registry::{DuplicateClass, Registry};
@@ -13,7 +13,8 @@ pub(crate) fn register(registry: &mut Registry) -> Result<(), DuplicateClass> {
     registry.add(TestMixedExpansionReturns)?;
     registry.add(TestDynamicDependencyCycle)?;
     registry.add(TestParallelSleep)?;
-    registry.add(TestDynamicAsyncGeneration)
+    registry.add(TestDynamicAsyncGeneration)?;
+    registry.add(TestSamplingInExpansion)
 }
 
 /// A subgraph whose nodes are numbered from 1, as ComfyUI's graph builder does it.
@@ -154,5 +155,49 @@ impl Node for TestDynamicAsyncGeneration {
         }
         let mean = average(&mut graph, &slept);
         Ok(Outcome::expand(graph.finish(), vec![output(&mean, 0)]))
+    }
+}
+
+/// Two prompts, an empty latent, a sampler and a decoder: heavy nodes inside of an expansion.
+struct TestSamplingInExpansion;
+
+impl Node for TestSamplingInExpansion {
+    fn schema(&self) -> Schema {
+        let handles = [("model", "MODEL"), ("clip", "CLIP"), ("vae", "VAE")];
+        let schema = Schema::new("TestSamplingInExpansion").category("Testing/Nodes");
+        handles
+            .iter()
+            .fold(schema, |schema, (name, kind)| schema.input(Input::wire(name, kind)))
+            .input(Input::int("seed", 0).range(0, u64::MAX))
+            .input(Input::int("steps", 20).range(1, 100))
+            .input(Input::float("cfg", 7.0).between(0.0, 30.0))
+            .input(Input::string("prompt", "a lake between mountains").option("multiline", true))
+            .input(Input::string("negative_prompt", "blurry").option("multiline", true))
+            .output("IMAGE")
+    }
+
+    fn execute(&self, _: &Context, inputs: &Inputs) -> Result<Outcome, NodeError> {
+        let given = |name: &str| inputs.value(name).cloned();
+        let mut graph = Subgraph::default();
+        let latent = WorkflowNode::new("EmptyLatentImage").literal("width", 512).literal("height", 512);
+        let latent = graph.add(latent.literal("batch_size", 1));
+        let mut sampler = WorkflowNode::new("KSampler")
+            .value("model", given("model")?)
+            .value("seed", given("seed")?)
+            .value("steps", given("steps")?)
+            .value("cfg", given("cfg")?)
+            .literal("sampler_name", "euler")
+            .literal("scheduler", "normal")
+            .literal("denoise", 1.0)
+            .link("latent_image", latent, 0);
+        for (name, text) in [("positive", "prompt"), ("negative", "negative_prompt")] {
+            let encoder = WorkflowNode::new("CLIPTextEncode").value("clip", given("clip")?);
+            let encoder = graph.add(encoder.value("text", given(text)?));
+            sampler = sampler.link(name, encoder, 0);
+        }
+        let sampler = graph.add(sampler);
+        let decoder = WorkflowNode::new("VAEDecode").value("vae", given("vae")?).link("samples", sampler, 0);
+        let decoder = graph.add(decoder);
+        Ok(Outcome::expand(graph.finish(), vec![output(&decoder, 0)]))
     }
 }

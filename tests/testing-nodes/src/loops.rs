@@ -128,7 +128,10 @@ impl Node for TestWhileLoopClose {
         let body = between(&begin, own, workflow);
         let copy_id = |id: &NodeId| if id == own { NodeId::from(RECURSE) } else { id.clone() };
         let mut graph = Workflow::default();
-        for (id, original) in workflow.nodes.iter().filter(|(id, _)| body.contains(*id)) {
+        // Looked up rather than searched for: the workflow grows with each time around.
+        let mut copied: Vec<_> = body.iter().filter_map(|id| workflow.nodes.get_full(id)).collect();
+        copied.sort_unstable_by_key(|(place, ..)| *place);
+        for (_, id, original) in copied {
             let mut copy = WorkflowNode::new(original.class_type.clone().unwrap_or_default());
             copy.extra.insert("override_display_id".into(), json!(id.as_str()));
             for (name, input) in &original.inputs {

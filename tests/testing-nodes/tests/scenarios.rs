@@ -19,6 +19,10 @@ use serde_json::{Value as Json, json};
 
 /// The nodes of the scenarios; pictures go into a folder of the test's own.
 fn engine(folder: &Path) -> Engine {
+    engine_with(folder, ModelFolders::under(folder))
+}
+
+fn engine_with(folder: &Path, models: ModelFolders) -> Engine {
     let folders = Arc::new(Folders::under(folder));
     for folder in [&folders.input, &folders.output, &folders.temp] {
         std::fs::create_dir_all(folder).unwrap();
@@ -27,7 +31,7 @@ fn engine(folder: &Path) -> Engine {
     let kernels = Kernels::new(Threads::new(1).unwrap(), Pool::new()).unwrap();
     let environment = Environment {
         folders,
-        models: Arc::new(ModelFolders::under(folder)),
+        models: Arc::new(models),
         compute: Compute::new(Ops::cpu(kernels, Precision::F32), Precision::F32),
     };
     ebb_nodes::register(&mut registry, &environment).unwrap();
@@ -209,4 +213,68 @@ async fn dynamic_errors() {
 #[tokio::test]
 async fn async_parallel_and_progress() {
     replays("async_parallel_and_progress").await;
+}
+
+/// No scenario has it: the same picture as the same nodes make without an expansion, and all bytes are given back.
+#[tokio::test(flavor = "multi_thread")]
+async fn sampling_in_an_expansion() {
+    let folder = tempfile::tempdir().unwrap();
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models");
+    let engine = engine_with(folder.path(), ModelFolders::under(models));
+    let prompt = json!({
+        "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "tiny-emoji-sd1.safetensors"}},
+        "2": {"class_type": "TestSamplingInExpansion", "inputs": {
+            "model": ["1", 0], "clip": ["1", 1], "vae": ["1", 2], "seed": 7, "steps": 1, "cfg": 5.0,
+            "prompt": "a red apple", "negative_prompt": ""}},
+        "3": {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": "inside"}},
+        "4": {"class_type": "EmptyLatentImage", "inputs": {"width": 512, "height": 512, "batch_size": 1}},
+        "5": {"class_type": "CLIPTextEncode", "inputs": {"clip": ["1", 1], "text": "a red apple"}},
+        "6": {"class_type": "CLIPTextEncode", "inputs": {"clip": ["1", 1], "text": ""}},
+        "7": {"class_type": "KSampler", "inputs": {
+            "model": ["1", 0], "positive": ["5", 0], "negative": ["6", 0], "latent_image": ["4", 0], "seed": 7,
+            "steps": 1, "cfg": 5.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}},
+        "8": {"class_type": "VAEDecode", "inputs": {"samples": ["7", 0], "vae": ["1", 2]}},
+        "9": {"class_type": "SaveImage", "inputs": {"images": ["8", 0], "filename_prefix": "outside"}},
+    });
+    let checked = engine.validate(Workflow::from_json(prompt).unwrap(), None).await.unwrap();
+    engine.run(Job::new("job", checked.graph)).await.unwrap();
+    let pixels = |name: &str| {
+        image::open(folder.path().join("output").join(format!("{name}_00001_.png"))).unwrap().to_rgb8()
+    };
+    assert_eq!(pixels("inside").dimensions(), (512, 512));
+    assert!(pixels("inside") == pixels("outside"));
+    engine.clear_cache();
+    let weights: u64 = engine.residency().residents().iter().map(|resident| resident.bytes).sum();
+    assert_eq!(engine.residency().ledger().total(), weights);
+}
+
+/// Each time around nests one expansion deeper, and copies what stands between the ends.
+#[tokio::test]
+async fn a_loop_goes_around_hundreds_of_times() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = engine(folder.path());
+    let prompt = |times: u32| {
+        json!({
+            "1": {"class_type": "StubInt", "inputs": {"value": 1}},
+            "2": {"class_type": "TestForLoopOpen", "inputs": {"remaining": times, "initial_value1": ["1", 0]}},
+            "3": {"class_type": "TestIntMathOperation", "inputs": {"a": ["2", 2], "b": 2, "operation": "add"}},
+            "4": {"class_type": "TestForLoopClose", "inputs": {"flow_control": ["2", 0], "initial_value1": ["3", 0]}},
+            "5": {"class_type": "PreviewAny", "inputs": {"source": ["4", 0]}},
+        })
+    };
+    let run = async |times: u32| {
+        let checked = engine.validate(Workflow::from_json(prompt(times)).unwrap(), None).await.unwrap();
+        let sink = Arc::new(Recorder::default());
+        let ended = engine.run(Job::new("job", checked.graph).with_sink(sink.clone())).await;
+        (ended, frames::of_events(&sink.take()))
+    };
+    let (ended, found) = run(300).await;
+    ended.unwrap();
+    let shown = found.iter().find(|frame| frame["type"] == "executed" && frame["node"] == "5").unwrap();
+    assert_eq!(shown["output"]["text"], json!(["601"]));
+    // The default limit, named by the node that went beyond it.
+    let (ended, found) = run(1_100).await;
+    let said = ended.unwrap_err().to_string();
+    assert!(said.contains("1001 deep, more than the limit of 1000"), "{said}");
+    assert_eq!(found.last().unwrap()["node_id"], "4");
 }
