@@ -75,10 +75,13 @@ async fn change(app: App, headers: &HeaderMap, changes: Map<String, Json>) -> Re
 
 /// `GET /user.css`: the official front end asks for it; the user's own style sheet, if there is one.
 pub(crate) async fn style(State(app): State<App>, headers: HeaderMap) -> Response {
+    let official = app.config.front_end.is_some();
     let Ok(user) = app.users.of(&headers) else { return super::static_files::missing() };
     match blocking(move || std::fs::read_to_string(user.0.join("user.css"))).await {
         Ok(css) => ([("content-type", "text/css; charset=utf-8")], css).into_response(),
-        // A missing style sheet is an empty one: a browser that must not guess types complains about anything else.
+        // The official front end links to it in any case, and a browser that must not guess types complains about
+        // anything but a style sheet.
+        Err(_) if !official => super::static_files::missing(),
         Err(_) => ([("content-type", "text/css; charset=utf-8")], "").into_response(),
     }
 }
