@@ -184,6 +184,59 @@ fn ended_in_order_while_it_samples_the_job_waits_again() {
     server.until(&id, "cancelled");
 }
 
+/// The end of a job that a full disk cannot hold waits for room, and then the queue goes on without a restart.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_job_that_ends_on_a_full_disk_is_stored_once_there_is_room() {
+    let place = Place::new();
+    let filler = |n: usize| {
+        json!({
+            "1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": n}},
+            "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}, "_meta": {"title": "x".repeat(8000)}},
+        })
+    };
+    // Only the soft limit: it is raised again below.
+    let server = place.serve("trap '' XFSZ; ulimit -S -f 2000;");
+    let id = server.submit(&sampling(60, 1));
+    server.until_it_samples(1);
+    let refused =
+        (0..2000).find(|n| server.request("POST", "/prompt", &json!({"prompt": filler(*n)})).0 != 200);
+    let accepted = refused.expect("the disk is full at last");
+    let sampled = |count: u64| server.until_it_samples(count);
+    sampled(59);
+    // The picture is there, its job's end is not.
+    wait("the picture", || (!place.files("output").is_empty()).then_some(()));
+    std::thread::sleep(Duration::from_millis(1500));
+    assert_eq!(server.job(&id)["state"], "running");
+    assert_eq!(server.get("/v1/queue")["queued"], accepted);
+    let process = server.process.id().to_string();
+    let raised = Command::new("prlimit").args(["--fsize=unlimited:", "--pid", &process]).status();
+    assert!(raised.expect("prlimit is there").success());
+    let job = server.until(&id, "succeeded");
+    assert_eq!((&job["attempts"], job["results"].as_array().map(Vec::len)), (&json!(1), Some(1)));
+    wait("the rest", || (server.get("/v1/queue")["queued"] == 0).then_some(()));
+    assert_eq!(server.get("/v1/jobs?state=succeeded&limit=1")["total"], accepted + 1);
+}
+
+#[test]
+fn told_twice_to_stop_it_ends_at_once() {
+    let place = Place::new();
+    let mut server = place.serve("");
+    let id = server.submit(&sampling(400, 1));
+    server.until_it_samples(2);
+    let process = server.process.id().to_string();
+    let term = || Command::new("kill").args(["-s", "TERM", &process]).status().unwrap();
+    let asked = Instant::now();
+    term();
+    while server.process.try_wait().unwrap().is_none() {
+        term();
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(asked.elapsed() < Duration::from_secs(20), "it does not end");
+    }
+    let server = place.serve("");
+    server.until(&id, "running");
+}
+
 /// No file may grow beyond so many KiB; writing more is an error and not the process's end: a disk that is full, for
 /// whoever writes.
 fn room(kib: u32) -> String {

@@ -143,10 +143,10 @@ struct AccessOptions {
 #[command(next_help_heading = "Limits")]
 struct LimitOptions {
     /// MiB of a request's body that is no upload
-    #[arg(long, value_name = "MIB", default_value_t = 64)]
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = mebibytes)]
     max_body: usize,
     /// MiB of an upload
-    #[arg(long, value_name = "MIB", default_value_t = 100, visible_alias = "max-upload-size")]
+    #[arg(long, value_name = "MIB", default_value_t = 100, visible_alias = "max-upload-size", value_parser = mebibytes)]
     max_upload: usize,
     /// Nodes of a workflow
     #[arg(long, value_name = "N", default_value_t = 10_000)]
@@ -157,6 +157,16 @@ struct LimitOptions {
     /// Finished jobs that the history keeps
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     max_history: u64,
+}
+
+/// A limit that fits into memory, and lets anything through.
+fn mebibytes(text: &str) -> Result<usize, String> {
+    let most = 1 << 20;
+    match text.parse() {
+        Ok(mib) if (1..=most).contains(&mib) => Ok(mib),
+        Ok(mib) => Err(format!("{mib} MiB is not from 1 to {most}")),
+        Err(_) => Err(format!("`{text}` is no number of MiB")),
+    }
 }
 
 pub(super) fn run(arguments: Arguments) -> Done {
@@ -177,7 +187,17 @@ async fn serve(config: ServerConfig, workshop: EngineWorkshop, logs: LogBuffer) 
     let server = Server::bind(config, Arc::new(workshop), logs).await?;
     // Scripts wait for this line to learn the port.
     println!("http://{}", server.address()?);
-    server.run(stop()).await;
+    let stopped = async {
+        stop().await;
+        // Whoever asks twice does not want to wait for the step that runs. Nothing is lost: the next start takes up
+        // what this one leaves, as after a kill.
+        tokio::spawn(async {
+            stop().await;
+            tracing::warn!("told to stop a second time: ended at once");
+            std::process::exit(130);
+        });
+    };
+    server.run(stopped).await;
     Ok(())
 }
 
@@ -219,7 +239,11 @@ fn config(arguments: &Arguments) -> Done<ServerConfig> {
         paths: match found.roots(name) {
             [] => vec![folders.model_root().join(name)],
             roots => roots.to_vec(),
-        },
+        }
+        // Clients are shown these, and don't know in which folder the server was started.
+        .into_iter()
+        .map(|path| std::path::absolute(&path).unwrap_or(path))
+        .collect(),
     });
     let defaults = Limits::default();
     let mut queue = defaults.queue;

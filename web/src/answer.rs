@@ -36,6 +36,9 @@ pub(crate) fn done() -> Response {
     StatusCode::OK.into_response()
 }
 
+/// Bytes of JSON that are read where they arrive; more takes longer than others should wait.
+const QUICK: usize = 64 << 10;
+
 /// A body read as JSON whatever its `Content-Type` says: widely used clients send a form type or none.
 pub(crate) struct Lenient(pub(crate) Json);
 
@@ -44,7 +47,13 @@ impl<S: Send + Sync> FromRequest<S> for Lenient {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
         let body = Bytes::from_request(request, state).await.map_err(IntoResponse::into_response)?;
-        parse(&body).map(Self)
+        if body.len() <= QUICK {
+            return parse(&body).map(Self);
+        }
+        tokio::task::spawn_blocking(move || parse(&body))
+            .await
+            .unwrap_or_else(|panic| Err(failed(panic)))
+            .map(Self)
     }
 }
 

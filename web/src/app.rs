@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use ebb_queue::JobStore;
 use ebb_queue::pick::Preference;
 use serde_json::{Value as Json, json};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::ServerConfig;
@@ -40,6 +41,8 @@ pub(crate) struct Inner {
     pub(crate) dispatcher: Dispatcher,
     /// The next count for jobs without a number. Counts refused ones too, as ComfyUI does.
     pub(crate) counter: AtomicI64,
+    /// Places for websockets, which are no connections to the HTTP side any more.
+    pub(crate) sockets: Arc<Semaphore>,
     /// Cancelled when the server stops: websockets and event streams end.
     pub(crate) stopping: CancellationToken,
 }
@@ -86,6 +89,7 @@ impl App {
             token: config.access.token.as_deref().map(Token::new),
             users: Users::new(&config.folders.user, config.access.multi_user),
             counter: AtomicI64::new(store.next_number()?),
+            sockets: Arc::new(Semaphore::new(config.limits.connections)),
             config,
             store,
             workshop,
@@ -176,8 +180,9 @@ pub(crate) fn router(app: &App) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(app.config.limits.body))
         .layer(compressed)
-        // A body that stops coming is an error to whoever reads it.
+        // A body that stops coming, or only trickles, is an error to whoever reads it.
         .layer(RequestBodyTimeoutLayer::new(app.config.limits.patience))
+        .layer(from_fn_with_state(app.clone(), crate::security::pace::hold))
         .layer(from_fn_with_state(app.clone(), crate::security::guard))
         .layer(axum::middleware::from_fn(crate::ops::request::trace))
         .with_state(app.clone())

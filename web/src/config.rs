@@ -45,7 +45,7 @@ pub struct Limits {
     pub nodes: usize,
     /// Pixels of an uploaded picture that the server decodes.
     pub pixels: u64,
-    /// Connections at once.
+    /// Connections at once, and websockets at once.
     pub connections: usize,
     /// Time a client has for its request head, and for each part of its body.
     pub patience: Duration,

@@ -1,7 +1,7 @@
 //! Listening, connections, and the end.
 //!
-//! Connections are counted, a request's head has to come within the patience of the limits, and a stop lets answers
-//! finish before the process goes.
+//! Connections are counted, a request's head has to come within the patience of the limits and its answer has to be
+//! read, and a stop lets answers finish before the process goes.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -16,6 +16,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutStream;
 
 use crate::app::{self, App, StartError};
 use crate::config::ServerConfig;
@@ -84,10 +85,24 @@ impl Server {
             tokio::select! {
                 accepted = accept(&listener, &places) => {
                     let (stream, place) = accepted;
-                    let connection = builder(&app).serve_connection_with_upgrades(TokioIo::new(stream), service(&router)).into_owned();
-                    let connection = graceful.watch(connection);
+                    let patience = app.config.limits.patience;
+                    let stopping = app.stopping.clone();
+                    let (builder, service, watcher) = (builder(&app), service(&router), graceful.watcher());
                     tokio::spawn(async move {
-                        if let Err(error) = connection.await {
+                        // The time for a request's head is counted from its first byte on; this is the time until then.
+                        let spoke = tokio::select! {
+                            spoke = tokio::time::timeout(patience, stream.readable()) => matches!(spoke, Ok(Ok(()))),
+                            () = stopping.cancelled() => false,
+                        };
+                        if !spoke {
+                            return;
+                        }
+                        // Who asks and does not read the answer is let go as well.
+                        let mut stream = TimeoutStream::new(stream);
+                        stream.set_write_timeout(Some(patience));
+                        let stream = TokioIo::new(Box::pin(stream));
+                        let connection = builder.serve_connection_with_upgrades(stream, service).into_owned();
+                        if let Err(error) = watcher.watch(connection).await {
                             tracing::debug!(%error, "a connection ended badly");
                         }
                         drop(place);

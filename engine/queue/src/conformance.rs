@@ -21,8 +21,9 @@ type Check<S> = (&'static str, fn(&S));
 /// Runs every check, each on an empty store.
 pub fn all<S: JobStore, G>(make: impl Fn(Limits) -> (S, G)) {
     let limits = Limits::default();
-    let checks: [Check<S>; 14] = [
+    let checks: [Check<S>; 15] = [
         ("a job goes its way", a_job_goes_its_way),
+        ("a submission that nobody waits for", a_submission_that_nobody_waits_for),
         ("order is priority, number, arrival", order_is_priority_number_arrival),
         ("ids are used once at a time", ids_are_used_once_at_a_time),
         ("idempotency keys", idempotency_keys),
@@ -126,6 +127,22 @@ fn a_job_goes_its_way(store: &impl JobStore) {
     let counts = store.counts().expect("counts");
     assert_eq!((counts.remaining(), counts.succeeded), (0, 1));
     assert!(store.get("b").expect("get").is_none());
+}
+
+fn a_submission_that_nobody_waits_for(store: &impl JobStore) {
+    let (tell, told) = std::sync::mpsc::channel();
+    for id in ["a", "b", "a"] {
+        let tell = tell.clone();
+        store.submit_then(job(id, 0), Box::new(move |answer| tell.send(answer).expect("it is waited for")));
+    }
+    let next = || told.recv_timeout(std::time::Duration::from_secs(60)).expect("an answer");
+    for waiting in 1..=2 {
+        let (submitted, counts) = next().expect("submitted");
+        assert!(matches!(submitted, Submitted::New(_)));
+        assert_eq!(counts.queued, waiting, "the jobs with this one");
+    }
+    assert!(matches!(next(), Err(QueueError::Duplicate { .. })));
+    assert_eq!(ids(store), ["a", "b"]);
 }
 
 fn order_is_priority_number_arrival(store: &impl JobStore) {

@@ -35,4 +35,5 @@ pub use sqlite::SqliteStore;
 pub use state::JobState;
 pub use store::{
     Cancelled, Counts, Ended, Filter, HistoryWindow, JobStore, Limits, Page, Place, Recovered, Submitted,
+    Then,
 };

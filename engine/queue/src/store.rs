@@ -141,10 +141,19 @@ pub enum Place {
     Before(String),
 }
 
+/// What is told about a submission that nobody waited for.
+pub type Then = Box<dyn FnOnce(Result<(Submitted, Counts)>) + Send>;
+
 /// A place that keeps jobs. See the crate's page for the promise about threads and durability.
 pub trait JobStore: Send + Sync + 'static {
     /// Stores a job, waiting. A finished job of the same id is forgotten first, as ComfyUI's history does.
     fn submit(&self, job: NewJob) -> Result<Submitted>;
+
+    /// As [`submit`](JobStore::submit), without waiting: `then` gets the answer once the job is durable, and how many
+    /// jobs there are with it. It is called from a thread of the store's and must not block.
+    fn submit_then(&self, job: NewJob, then: Then) {
+        then(self.submit(job).and_then(|submitted| Ok((submitted, self.counts()?))));
+    }
 
     /// The next count for jobs without a number: above every counted number that is stored.
     fn next_number(&self) -> Result<i64>;

@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use ebb_queue::conformance::{ended, job};
-use ebb_queue::sqlite::Moment;
+use ebb_queue::sqlite::{Fault, Moment};
 use ebb_queue::{HistoryWindow, JobState, JobStore, Limits, Place, SqliteStore};
 
 const FOLDER: &str = "EBB_TEST_KILL_FOLDER";
 const AT: &str = "EBB_TEST_KILL_AT";
+/// Set when the child takes up what an earlier run left, instead of walking.
+const TAKES_UP: &str = "EBB_TEST_KILL_TAKES_UP";
 
 /// The walk: what it asks for and what it says when it has been answered.
 fn walk(store: &SqliteStore) {
@@ -46,11 +48,15 @@ fn walk(store: &SqliteStore) {
     say("claim:moved");
     store.release("moved").expect("release");
     say("release:moved");
+    store.set_paused(true).expect("pause");
+    say("pause");
+    store.set_priority("moved", 5).expect("priority");
+    say("priority:moved");
     println!("\nend");
 }
 
 /// Writes of the walk: one commit each.
-const WRITES: u32 = 18;
+const WRITES: u32 = 20;
 
 #[test]
 fn child() {
@@ -58,8 +64,21 @@ fn child() {
     let (moment, nth) = at.split_once(':').expect("MOMENT:N");
     let moment = if moment == "before" { Moment::BeforeCommit } else { Moment::AfterCommit };
     let nth: u32 = nth.parse().expect("a number");
+    let fault = stop_at(moment, nth);
+    let store =
+        SqliteStore::open_with_fault(Path::new(&folder), Limits::default(), Some(fault)).expect("a store");
+    if std::env::var(TAKES_UP).is_ok() {
+        store.recover().expect("recover");
+        println!("\nend");
+    } else {
+        walk(&store);
+    }
+}
+
+/// Says when the moment has come for the nth time, and stays there.
+fn stop_at(moment: Moment, nth: u32) -> Fault {
     let seen = AtomicU32::new(0);
-    let fault = Arc::new(move |m: Moment, _: &[&'static str]| {
+    Arc::new(move |m: Moment, _: &[&'static str]| {
         if m == moment && seen.fetch_add(1, Ordering::SeqCst) == nth {
             println!("\nat the moment");
             // Until it is killed.
@@ -67,21 +86,18 @@ fn child() {
                 std::thread::park();
             }
         }
-    });
-    let store =
-        SqliteStore::open_with_fault(Path::new(&folder), Limits::default(), Some(fault)).expect("a store");
-    walk(&store);
+    })
 }
 
 /// Runs the walk until the moment, kills it there; what it had been answered by then.
 fn killed_at(folder: &Path, at: &str) -> Vec<String> {
-    let mut child = Command::new(std::env::current_exe().expect("this binary"))
-        .args(["--exact", "child", "--nocapture", "--test-threads=1"])
-        .env(FOLDER, folder)
-        .env(AT, at)
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the child");
+    let mut child = Command::new(std::env::current_exe().expect("this binary"));
+    child.args(["--exact", "child", "--nocapture", "--test-threads=1"]).env(FOLDER, folder).env(AT, at);
+    killed(child, at)
+}
+
+fn killed(mut child: Command, at: &str) -> Vec<String> {
+    let mut child = child.stdout(Stdio::piped()).spawn().expect("the child");
     let mut answered = Vec::new();
     for line in BufReader::new(child.stdout.take().expect("its output")).lines() {
         let line = line.expect("a line");
@@ -124,6 +140,11 @@ fn check(folder: &Path, answered: &[String], at: &str) {
             "a job that ran waits again, unless its end had been stored",
         );
     }
+    expect(!has("pause") || store.paused().expect("paused"), "a pause holds");
+    if has("priority:moved") {
+        let moved = store.get("moved").expect("get").map(|j| j.summary.priority);
+        expect(moved == Some(5), "a new priority holds");
+    }
     // What waits runs on, each job once, in order; history is whole.
     let waiting = store.queued(100).expect("queued");
     if has("reorder:moved") {
@@ -153,5 +174,48 @@ fn kill_9_at_every_transition() {
             );
             check(folder.path(), &answered, &at);
         }
+    }
+}
+
+/// The start after a kill is killed as well: what it would have done the next one does, once.
+#[test]
+fn kill_9_while_taking_up() {
+    for moment in ["before", "after"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        {
+            let store = SqliteStore::open(folder.path(), Limits::default()).expect("a store");
+            for (i, id) in ["waits", "ran once", "ran three times", "was being stopped"].iter().enumerate() {
+                store.submit(job(id, i as i64)).expect("submit");
+            }
+            let start = |id: &str| drop(store.claim(id, &[]).expect("claim").expect("it waits"));
+            for _ in 0..2 {
+                start("ran three times");
+                store.recover().expect("recover");
+            }
+            for id in ["ran three times", "ran once", "was being stopped"] {
+                start(id);
+            }
+            store.cancel("was being stopped").expect("cancel");
+        }
+        let mut child = Command::new(std::env::current_exe().expect("this binary"));
+        child
+            .args(["--exact", "child", "--nocapture", "--test-threads=1"])
+            .env(FOLDER, folder.path())
+            .env(AT, format!("{moment}:0"))
+            .env(TAKES_UP, "1");
+        killed(child, moment);
+        let store = SqliteStore::open(folder.path(), Limits::default()).expect("it opens after a kill");
+        let recovered = store.recover().expect("recover");
+        assert_eq!(recovered == Default::default(), moment == "after", "{moment}: {recovered:?}");
+        let of = |id: &str| {
+            let job = store.get(id).expect("get").expect("it is there");
+            (job.summary.state, job.summary.attempts, job.outcome.is_some())
+        };
+        assert_eq!(of("waits"), (JobState::Queued, 0, false), "{moment}");
+        assert_eq!(of("ran once"), (JobState::Queued, 1, false), "{moment}: an attempt is counted once");
+        assert_eq!(of("ran three times"), (JobState::Failed, 3, true), "{moment}");
+        assert_eq!(of("was being stopped"), (JobState::Cancelled, 1, true), "{moment}");
+        let waiting: Vec<String> = store.queued(9).expect("queued").into_iter().map(|j| j.id).collect();
+        assert_eq!(waiting, ["waits", "ran once"], "{moment}: where they waited before");
     }
 }

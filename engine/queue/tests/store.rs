@@ -81,3 +81,74 @@ fn a_damaged_row_names_its_job() {
     let error = store.get("a").expect_err("it does not read back").to_string();
     assert!(error.contains("job a") && error.contains("prompt"), "{error}");
 }
+
+#[test]
+fn a_database_of_the_first_version_is_taken_over() {
+    let folder = tempfile::tempdir().expect("a folder");
+    {
+        let store = SqliteStore::open(folder.path(), Limits::default()).expect("a store");
+        for (i, id) in ["a", "b", "c", "d"].iter().enumerate() {
+            store.submit(job(id, i as i64)).expect("submit");
+        }
+        store.claim("a", &[]).expect("claim");
+        store.finish("a", ended(JobState::Failed)).expect("finish");
+        store.claim("b", &[]).expect("claim");
+    }
+    // What the first version did not have.
+    let conn = rusqlite::Connection::open(folder.path().join("queue.sqlite3")).expect("the file");
+    conn.execute_batch(
+        "DROP TRIGGER jobs_come; DROP TRIGGER jobs_go; DROP TRIGGER jobs_change; DROP TABLE tally; \
+         PRAGMA user_version = 1;",
+    )
+    .expect("the first version");
+    drop(conn);
+    let store = SqliteStore::open(folder.path(), Limits::default()).expect("it opens");
+    let counts = store.counts().expect("counts");
+    assert_eq!((counts.queued, counts.running, counts.failed), (2, 1, 1));
+    store.recover().expect("recover");
+    let counts = store.counts().expect("counts");
+    assert_eq!((counts.queued, counts.running, counts.failed), (3, 0, 1));
+}
+
+/// The database keeps the counts by itself; they are what counting would give, whatever happens to jobs.
+#[test]
+fn counts_are_those_of_the_jobs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let limits = Limits { max_history: 3, ..Limits::default() };
+    let store = SqliteStore::open(folder.path(), limits).expect("a store");
+    let conn = rusqlite::Connection::open(folder.path().join("queue.sqlite3")).expect("the file");
+    let check = |after: &str| {
+        let counts = store.counts().expect("counts");
+        let count = |state: &str| -> u64 {
+            let sql = "SELECT count(*) FROM jobs WHERE state = ?1";
+            conn.query_row(sql, [state], |row| row.get::<_, i64>(0)).expect("a count") as u64
+        };
+        let found = [counts.queued, counts.running, counts.succeeded, counts.failed, counts.cancelled];
+        assert_eq!(found, JobState::ALL.map(|state| count(state.as_str())), "after {after}");
+    };
+    let name = |i: i64| format!("job-{i}");
+    for i in 0..30 {
+        store.submit(job(&name(i), i)).expect("submit");
+    }
+    check("submitting");
+    for i in 0..6 {
+        store.claim(&name(i), &[]).expect("claim");
+        let state = [JobState::Succeeded, JobState::Failed, JobState::Cancelled][i as usize % 3];
+        store.finish(&name(i), ended(state)).expect("finish");
+    }
+    check("the oldest history was forgotten");
+    store.submit(job(&name(5), 40)).expect("a finished job of the id makes way");
+    check("submitting an id again");
+    store.claim(&name(6), &[]).expect("claim");
+    store.release(&name(6)).expect("release");
+    store.claim(&name(7), &[]).expect("claim");
+    check("a release");
+    store.cancel(&name(8)).expect("cancel");
+    store.remove_queued(&[name(9), name(10), name(0)]).expect("remove");
+    check("cancelling and removing");
+    store.recover().expect("recover");
+    check("recovering");
+    store.clear_queued().expect("clear");
+    store.clear_history().expect("clear");
+    check("clearing");
+}

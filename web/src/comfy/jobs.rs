@@ -90,32 +90,32 @@ pub(crate) async fn list(State(app): State<App>, Query(query): Query<HashMap<Str
     // What waits is shown in the order in which it will run, what is over from the newest on.
     let newest_first = states.iter().any(|s| s.is_finished());
     let filter = Filter { states, offset, limit: Some(limit), newest_first };
-    match app.on_store(move |s| s.list(&filter)).await {
-        Ok(page) => {
-            let jobs: Vec<Json> = page.jobs.iter().map(|j| Json::Object(entry(j))).collect();
-            let has_more = offset + (jobs.len() as u64) < page.total;
-            let pagination =
-                json!({"offset": offset, "limit": limit, "total": page.total, "has_more": has_more});
-            answer::json(&json!({"jobs": jobs, "pagination": pagination}))
-        }
-        Err(response) => response,
-    }
+    // A thousand jobs with the workflows that were drawn for them are megabytes: read and written in one place.
+    let listed = app.on_store(move |s| {
+        let page = s.list(&filter)?;
+        let jobs: Vec<Json> = page.jobs.iter().map(|j| Json::Object(entry(j))).collect();
+        let has_more = offset.saturating_add(jobs.len() as u64) < page.total;
+        let pagination = json!({"offset": offset, "limit": limit, "total": page.total, "has_more": has_more});
+        Ok(answer::json(&json!({"jobs": jobs, "pagination": pagination})))
+    });
+    listed.await.unwrap_or_else(|response| response)
 }
 
 pub(crate) async fn one(State(app): State<App>, Path(id): Path<String>) -> Response {
-    let job = match app.on_store(move |s| s.get(&id)).await {
-        Ok(Some(job)) => job,
-        Ok(None) => return missing(),
-        Err(response) => return response,
-    };
-    let mut answered = entry(&job);
+    let looked = app.on_store(move |s| Ok(s.get(&id)?.map_or_else(missing, |job| whole(&job))));
+    looked.await.unwrap_or_else(|response| response)
+}
+
+/// A job with its workflow and all that it made.
+fn whole(job: &JobRecord) -> Response {
+    let mut answered = entry(job);
     let parsed = |text: &str| serde_json::from_str::<Json>(text).unwrap_or_default();
     let outcome = job.outcome.as_ref();
     answered.insert(
         "workflow".into(),
         json!({"prompt": parsed(job.body.prompt.get()), "extra_data": parsed(job.body.extra_data.get())}),
     );
-    answered.insert("outputs".into(), Json::Object(outputs(&job)));
+    answered.insert("outputs".into(), Json::Object(outputs(job)));
     answered.insert("update_time".into(), json!(job.summary.finished_ms.or(job.summary.started_ms)));
     answered.insert("execution_status".into(), outcome.map(|o| parsed(o.status.get())).unwrap_or_default());
     answered.insert("execution_meta".into(), outcome.map(|o| parsed(o.meta.get())).unwrap_or_default());

@@ -25,15 +25,14 @@ const TAKEN_FOR_GRANTED: [&str; 10] = [
 
 pub(crate) async fn all(State(app): State<App>) -> Response {
     let official = app.config.front_end.is_some();
-    match blocking(move || Ok(app.workshop.object_info(None))).await {
-        Ok(mut info) => {
-            if official {
-                fill_in(&mut info);
-            }
-            answer::json(&info)
+    let described = blocking(move || {
+        let mut info = app.workshop.object_info(None);
+        if official {
+            fill_in(&mut info);
         }
-        Err(error) => failed(error),
-    }
+        Ok(answer::json(&info))
+    });
+    described.await.unwrap_or_else(failed)
 }
 
 /// Lists of files are read anew each time, so an upload can be chosen at once.

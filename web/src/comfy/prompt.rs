@@ -5,11 +5,14 @@ use std::sync::atomic::Ordering;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use ebb_queue::{Idempotency, JobBody, JobNumber, NewJob, Submitted};
+use ebb_queue::{Idempotency, JobBody, JobNumber, NewJob, QueueError, Submitted};
 use serde_json::{Map, Value as Json, json};
+use tokio::sync::oneshot;
 
 use crate::answer::{self, Lenient};
 use crate::app::App;
+use crate::v1::error::from_queue;
+use crate::work::engine::broke;
 use crate::work::outcome::raw;
 use crate::work::workshop::{Checked, Refused};
 
@@ -73,8 +76,8 @@ pub(crate) async fn submit(State(app): State<App>, Lenient(body): Lenient) -> Re
 }
 
 /// Checks and stores a submission, tells everybody, and wakes the dispatcher.
-pub(crate) async fn hand_in(app: &App, submission: Submission) -> Result<(Submitted, Json), Response> {
-    let id = submission.id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+pub(crate) async fn hand_in(app: &App, mut submission: Submission) -> Result<(Submitted, Json), Response> {
+    let id = submission.id.take().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     if id.is_empty() || id.len() > LONGEST_ID {
         let message = format!("prompt_id has {} bytes; it needs 1 to {LONGEST_ID}", id.len());
         return Err(refused(refusal("invalid_prompt_id", &message, "")));
@@ -87,32 +90,21 @@ pub(crate) async fn hand_in(app: &App, submission: Submission) -> Result<(Submit
         );
         return Err(refused(refusal("too_many_nodes", &message, "")));
     }
-    let Checked { prompt, outputs, node_errors, components } =
-        app.workshop.check(submission.prompt, submission.targets).await.map_err(refused)?;
-    let mut extra_data = submission.extra_data;
-    extra_data.retain(|key, _| !SECRETS.contains(&key.as_str()));
-    if let Some(client) = &submission.client_id {
-        extra_data.insert("client_id".to_owned(), json!(client));
-    }
-    let job = NewJob {
-        id,
-        number: submission.number,
-        priority: submission.priority,
-        client_id: submission.client_id,
-        idempotency: submission.idempotency,
-        body: JobBody {
-            prompt: raw(&prompt),
-            extra_data: raw(&Json::Object(extra_data)),
-            outputs: raw(&json!(outputs)),
-        },
-        components,
-    };
-    let (submitted, counts) = app
-        .on_store(move |s| {
-            let submitted = s.submit(job)?;
-            Ok((submitted, s.counts()?))
+    // Checked on a thread that may block, handed to the store from there, and waited for here: no thread is held while
+    // the disk works.
+    let (tell, told) = oneshot::channel();
+    let handed = {
+        let app = app.clone();
+        tokio::task::spawn_blocking(move || {
+            let (job, node_errors) = checked(&app, submission, id)?;
+            app.store.submit_then(job, Box::new(move |answer| drop(tell.send(answer))));
+            Ok(node_errors)
         })
-        .await?;
+    };
+    let handed = handed.await.unwrap_or_else(|panic| Err(broke("Checking the prompt", &panic)));
+    let node_errors = handed.map_err(refused)?;
+    let answer = told.await.unwrap_or(Err(QueueError::Closed));
+    let (submitted, counts) = answer.map_err(|error| from_queue(&error))?;
     if let Submitted::New(job) = &submitted {
         // The request's id stands beside it: from here on the log names the job.
         tracing::info!(job = %job.id, number = job.number.key(), nodes, waiting = counts.queued, "job accepted");
@@ -120,6 +112,32 @@ pub(crate) async fn hand_in(app: &App, submission: Submission) -> Result<(Submit
         app.dispatcher.wake();
     }
     Ok((submitted, node_errors))
+}
+
+/// A submission as a job, and the errors of the outputs that were left out.
+fn checked(app: &App, submission: Submission, id: String) -> Result<(NewJob, Json), Refused> {
+    let Checked { prompt, outputs, node_errors, components } =
+        app.workshop.check(submission.prompt, submission.targets)?;
+    let mut extra_data = submission.extra_data;
+    extra_data.retain(|key, _| !SECRETS.contains(&key.as_str()));
+    if let Some(client) = &submission.client_id {
+        extra_data.insert("client_id".to_owned(), json!(client));
+    }
+    let body = JobBody {
+        prompt: raw(&prompt),
+        extra_data: raw(&Json::Object(extra_data)),
+        outputs: raw(&json!(outputs)),
+    };
+    let job = NewJob {
+        id,
+        number: submission.number,
+        priority: submission.priority,
+        client_id: submission.client_id,
+        idempotency: submission.idempotency,
+        body,
+        components,
+    };
+    Ok((job, node_errors))
 }
 
 /// The job's place. Every submission without a number counts, refused ones too.

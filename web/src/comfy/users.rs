@@ -36,16 +36,18 @@ fn unknown() -> Response {
 }
 
 pub(crate) async fn settings(State(app): State<App>, headers: HeaderMap) -> Response {
-    match app.users.of(&headers) {
-        Ok(user) => answer::json(&app.users.settings(&user)),
-        Err(Unknown) => unknown(),
+    let Ok(user) = app.users.of(&headers) else { return unknown() };
+    match blocking(move || Ok(app.users.settings(&user))).await {
+        Ok(settings) => answer::json(&settings),
+        Err(error) => failed(error),
     }
 }
 
 pub(crate) async fn setting(State(app): State<App>, Path(id): Path<String>, headers: HeaderMap) -> Response {
-    match app.users.of(&headers) {
-        Ok(user) => answer::json(&app.users.settings(&user).get(&id)),
-        Err(Unknown) => unknown(),
+    let Ok(user) = app.users.of(&headers) else { return unknown() };
+    match blocking(move || Ok(app.users.settings(&user))).await {
+        Ok(settings) => answer::json(&settings.get(&id)),
+        Err(error) => failed(error),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `GET /health`: whether the process lives and its queue can be read. Open without a token, so it tells nothing else.
+//! `GET /health`: whether the process lives, its queue can be read and its jobs are run. Open without a token, so it tells nothing else.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -15,6 +15,9 @@ pub(crate) async fn health(State(app): State<App>) -> Response {
     match read {
         Ok(_) if app.stopping.is_cancelled() => {
             answer::json_with(StatusCode::SERVICE_UNAVAILABLE, &json!({"status": "stopping"}))
+        }
+        Ok(_) if !app.dispatcher.is_alive() => {
+            answer::json_with(StatusCode::SERVICE_UNAVAILABLE, &json!({"status": "jobs are not run"}))
         }
         Ok(_) => answer::json(&json!({"status": "ok"})),
         Err(error) => {

@@ -5,6 +5,7 @@
 //! - [`token`]: the secret, and the cookie that stands for it in a browser.
 //! - [`headers`]: what every answer tells the browser not to do.
 //! - [`cors`]: the one foreign origin that was let in by a setting.
+//! - [`pace`]: bodies that trickle.
 //!
 //! `guard` puts them in order; nothing behind it runs for a request that it refuses.
 
@@ -12,6 +13,7 @@ pub(crate) mod cors;
 pub(crate) mod headers;
 pub(crate) mod host;
 pub(crate) mod origin;
+pub(crate) mod pace;
 pub(crate) mod token;
 
 use axum::body::Body;

@@ -107,7 +107,10 @@ async fn as_details(response: Response) -> Response {
         ("offset" = Option<u64>, Query, description = "Jobs to skip"),
         ("limit" = Option<u64>, Query, description = "Jobs at most, 100 by default, up to 1000"),
     ),
-    responses((status = 200, body = Jobs, description = "A page of jobs"))
+    responses(
+        (status = 200, body = Jobs, description = "A page of jobs"),
+        (status = 400, body = ErrorBody, description = "No such state, or no number"),
+    )
 )]
 pub(crate) async fn list(State(app): State<App>, Query(query): Query<HashMap<String, String>>) -> Response {
     let mut states = Vec::new();
@@ -117,23 +120,27 @@ pub(crate) async fn list(State(app): State<App>, Query(query): Query<HashMap<Str
             Err(message) => return error(StatusCode::BAD_REQUEST, "invalid_request", message, Json::Null),
         }
     }
-    let number = |key: &str, default: u64| query.get(key).and_then(|v| v.parse().ok()).unwrap_or(default);
-    let filter = Filter {
-        newest_first: states.iter().any(|s| s.is_finished()),
-        states,
-        offset: number("offset", 0),
-        limit: Some(number("limit", 100).min(1000)),
+    let number = |key: &str, default: u64| match query.get(key).map(|v| v.trim().parse::<u64>()) {
+        None => Ok(default),
+        Some(Ok(number)) => Ok(number),
+        Some(Err(_)) => {
+            let message = format!("{key} is a whole number, 0 or more");
+            Err(error(StatusCode::BAD_REQUEST, "invalid_request", message, Json::Null))
+        }
     };
+    let (offset, limit) = match (number("offset", 0), number("limit", 100)) {
+        (Ok(offset), Ok(limit)) => (offset, limit.min(1000)),
+        (Err(response), _) | (_, Err(response)) => return response,
+    };
+    let filter =
+        Filter { newest_first: states.iter().any(|s| s.is_finished()), states, offset, limit: Some(limit) };
     let listed = app.on_store(move |s| {
         let page = s.list(&filter)?;
         let jobs: Result<Vec<Job>, QueueError> =
             page.jobs.iter().map(|r| Ok(Job::new(r, s.results(&r.summary.id)?))).collect();
-        Ok(Jobs { jobs: jobs?, total: page.total })
+        Ok(answer::json(&Jobs { jobs: jobs?, total: page.total }))
     });
-    match listed.await {
-        Ok(jobs) => answer::json(&jobs),
-        Err(response) => response,
-    }
+    listed.await.unwrap_or_else(|response| response)
 }
 
 /// One job.

@@ -28,6 +28,8 @@ use crate::ws::hub::{Hub, To, Weight};
 const LOOK_AHEAD: u64 = 256;
 /// How long the thread sleeps at most: a safety net, not a clock.
 const NAP: Duration = Duration::from_secs(5);
+/// How long it waits at most before it tries again to store what a full disk refused.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// Where `extra_data` of a job keeps the sweep that it is.
 pub(crate) const SWEEP: &str = "ebb_sweep";
@@ -111,6 +113,12 @@ impl Dispatcher {
     /// Id of the running job.
     pub(crate) fn running(&self) -> Option<Arc<str>> {
         self.shared.state().running.as_ref().map(|r| r.id.clone())
+    }
+
+    /// Whether the thread is there: without it jobs are accepted and none is run.
+    pub(crate) fn is_alive(&self) -> bool {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
     /// Tells the running job to stop, if it is this one. The request is to be stored before.
@@ -229,8 +237,7 @@ fn run(bench: &Bench, shared: &Shared, runtime: &tokio::runtime::Handle, claimed
     if ran.is_err() {
         stage.broke("the run panicked: this is a defect of ebb, its log has the place");
     }
-    let stopping = shared.state().stopping;
-    conclude(bench, &id, &stage, stopping);
+    let stopping = conclude(bench, shared, &id, &stage);
     shared.state().running = None;
     bench.hub.running(None);
     tell_status(bench);
@@ -277,20 +284,38 @@ fn asked_to_stop(bench: &Bench, id: &str) -> bool {
     matches!(bench.store.get(id), Ok(Some(job)) if job.summary.cancel_requested)
 }
 
-/// Stores how it ended. History is written before anybody hears of the end.
-fn conclude(bench: &Bench, id: &str, stage: &Stage, stopping: bool) {
+/// Stores how it ended; whether the server stops. History is written before anybody hears of the end. What a full
+/// disk refuses is tried again until there is room: the job's pictures are there, and nothing else could be taken
+/// meanwhile.
+fn conclude(bench: &Bench, shared: &Shared, id: &str, stage: &Stage) -> bool {
     let (state, record) = stage.end();
-    let stored = if stopping && state == JobState::Cancelled && !asked_to_stop(bench, id) {
-        tracing::info!(job = id, "job put back: the server stops");
-        bench.store.release(id)
-    } else {
-        tracing::info!(job = id, %state, "job ended");
-        bench.metrics.ended(state);
-        let results = record.results(|kind| folder(&bench.folders, kind));
-        bench.store.finish(id, Ended { state, outcome: record.outcome(), results })
-    };
-    if let Err(error) = stored {
-        tracing::error!(job = id, %error, "how the job ended could not be stored; it will run again at the next start");
+    let mut ended = None;
+    let mut wait = Duration::from_secs(1);
+    loop {
+        let stopping = shared.state().stopping;
+        let stored = if stopping && state == JobState::Cancelled && !asked_to_stop(bench, id) {
+            bench.store.release(id).map(|()| tracing::info!(job = id, "job put back: the server stops"))
+        } else {
+            let ended = ended.get_or_insert_with(|| {
+                tracing::info!(job = id, %state, "job ended");
+                bench.metrics.ended(state);
+                let results = record.results(|kind| folder(&bench.folders, kind));
+                Ended { state, outcome: record.outcome(), results }
+            });
+            bench.store.finish(id, ended.clone())
+        };
+        let Err(error) = stored else { return stopping };
+        let again = matches!(error, QueueError::DiskFull | QueueError::Storage { .. });
+        if stopping || !again {
+            tracing::error!(job = id, %error, "how the job ended could not be stored; it will run again at the next start");
+            return stopping;
+        }
+        tracing::error!(job = id, %error, "how the job ended could not be stored; trying again");
+        let state = shared.state();
+        if !state.stopping {
+            drop(shared.changed.wait_timeout_while(state, wait, |state| !state.stopping));
+        }
+        wait = (wait * 2).min(LONGEST_WAIT);
     }
 }
 

@@ -95,20 +95,15 @@ impl Workshop for EngineWorkshop {
         }
     }
 
-    /// Validation reads lists of files, so it runs beside the async threads.
-    fn check(&self, prompt: Json, targets: Option<Vec<String>>) -> Later<'_, Result<Checked, Refused>> {
-        let (workshop, runtime) = (self.clone(), tokio::runtime::Handle::current());
-        let work = tokio::task::spawn_blocking(move || {
-            let valid = runtime.block_on(workshop.validate(prompt, targets))?;
-            let components = workshop.components(&valid);
-            Ok(Checked {
-                prompt: valid.workflow.to_json(),
-                outputs: valid.outputs.iter().map(|id| id.as_str().to_owned()).collect(),
-                node_errors: valid.node_errors.to_json(),
-                components,
-            })
-        });
-        Box::pin(async move { work.await.unwrap_or_else(|panic| Err(broke("Checking the prompt", &panic))) })
+    fn check(&self, prompt: Json, targets: Option<Vec<String>>) -> Result<Checked, Refused> {
+        let valid = tokio::runtime::Handle::current().block_on(self.validate(prompt, targets))?;
+        let components = self.components(&valid);
+        Ok(Checked {
+            prompt: valid.workflow.to_json(),
+            outputs: valid.outputs.iter().map(|id| id.as_str().to_owned()).collect(),
+            node_errors: valid.node_errors.to_json(),
+            components,
+        })
     }
 
     /// Planning reads headers of model files, so it runs beside the async threads as well.
@@ -190,7 +185,7 @@ impl Workshop for EngineWorkshop {
 }
 
 /// A defect of ours, said to the client as such.
-fn broke(what: &str, panic: &tokio::task::JoinError) -> Refused {
+pub(crate) fn broke(what: &str, panic: &tokio::task::JoinError) -> Refused {
     tracing::error!(%panic, "{what} panicked");
     Refused {
         error: json!({"type": "internal_error", "message": format!("{what} failed: a defect of ebb"),

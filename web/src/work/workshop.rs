@@ -74,8 +74,9 @@ pub trait Workshop: Send + Sync + 'static {
     /// Descriptions of all nodes, or of one class; `{}` for a class that is not there. File lists are read anew.
     fn object_info(&self, class: Option<&str>) -> Map<String, Json>;
 
-    /// Checks a prompt. `targets`: only these output nodes.
-    fn check(&self, prompt: Json, targets: Option<Vec<String>>) -> Later<'_, Result<Checked, Refused>>;
+    /// Checks a prompt. `targets`: only these output nodes. Looks at files, so it is called from a blocking thread of a
+    /// runtime.
+    fn check(&self, prompt: Json, targets: Option<Vec<String>>) -> Result<Checked, Refused>;
 
     /// What would run, in the shape of `docs/v1-editor-contract.md`; `None` where nothing plans.
     fn plan(&self, prompt: Json, targets: Option<Vec<String>>) -> Later<'_, Result<Option<Json>, Refused>> {

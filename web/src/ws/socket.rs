@@ -1,16 +1,19 @@
 //! One connection's life.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Query, State};
+use axum::http::StatusCode;
 use axum::response::Response;
 use futures::{SinkExt, StreamExt};
 use serde::Deserialize;
 use serde_json::Value as Json;
 
 use super::frames;
+use crate::answer::text;
 use crate::app::App;
 
 /// Bytes of a frame from a client: they only ever send flags.
@@ -32,10 +35,13 @@ pub(crate) async fn upgrade(
     Query(words): Query<Words>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    upgrade
-        .max_message_size(LONGEST)
-        .max_frame_size(LONGEST)
-        .on_upgrade(move |socket| serve(app, words.client_id.filter(|id| id.len() <= 256), socket))
+    let Ok(place) = Arc::clone(&app.sockets).try_acquire_owned() else {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "as many websockets are open as are allowed\n");
+    };
+    upgrade.max_message_size(LONGEST).max_frame_size(LONGEST).on_upgrade(move |socket| async move {
+        serve(app, words.client_id.filter(|id| id.len() <= 256), socket).await;
+        drop(place);
+    })
 }
 
 async fn serve(app: App, sid: Option<String>, socket: WebSocket) {

@@ -10,9 +10,9 @@ use crate::support::http::{self, Part, get, multipart, post, request};
 use crate::support::nodes::{prompt, slow};
 use crate::support::server::Running;
 
-const CHANGING: [(&str, &str); 14] = [
+/// Every route of ComfyUI's that changes something; those of `/v1` are taken from its description.
+const CHANGING: [(&str, &str); 16] = [
     ("POST", "/prompt"),
-    ("POST", "/api/prompt"),
     ("POST", "/queue"),
     ("POST", "/interrupt"),
     ("POST", "/free"),
@@ -23,8 +23,11 @@ const CHANGING: [(&str, &str); 14] = [
     ("POST", "/userdata/a.json"),
     ("DELETE", "/userdata/a.json"),
     ("PATCH", "/internal/logs/subscribe"),
-    ("POST", "/v1/jobs"),
-    ("POST", "/v1/queue/pause"),
+    ("POST", "/upload/mask"),
+    ("POST", "/settings/Comfy.Setting"),
+    ("POST", "/userdata/a.json/move/b.json"),
+    ("POST", "/jobs/cancel"),
+    ("POST", "/login"),
 ];
 
 #[test]
@@ -39,7 +42,18 @@ fn foreign_pages_change_nothing() {
         ("Sec-Fetch-Mode", "no-cors"),
         ("Referer", "http://evil.example/"),
     ];
-    for (method, path) in CHANGING {
+    let document = get(server.address, "/v1/openapi.json").json();
+    let paths = document["paths"].as_object().expect("paths").iter();
+    let described = paths.flat_map(|(path, methods)| {
+        methods.as_object().expect("methods").keys().map(|method| (method.to_uppercase(), path.clone()))
+    });
+    let comfy = CHANGING.iter().flat_map(|(method, path)| {
+        ["", "/api"].map(|prefix| ((*method).to_owned(), format!("{prefix}{path}")))
+    });
+    let routes: Vec<(String, String)> =
+        described.filter(|(method, _)| method != "GET").chain(comfy).collect();
+    assert!(routes.iter().filter(|(_, path)| path.starts_with("/v1")).count() >= 10, "{routes:?}");
+    for (method, path) in &routes {
         for header in foreign {
             let answer =
                 request(server.address, method, path, &[header, ("Content-Type", "text/plain")], b"{}");
@@ -63,31 +77,49 @@ fn names_that_are_not_ours_are_refused() {
     }
 }
 
+/// Asks for a websocket: the answer's status, and the connection.
+fn upgrade(server: &Running, header: (&str, &str)) -> (String, TcpStream) {
+    let headers = [
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        header,
+    ];
+    let mut head = format!("GET /ws HTTP/1.1\r\nHost: {}\r\n", server.address);
+    headers.iter().for_each(|(n, v)| head.push_str(&format!("{n}: {v}\r\n")));
+    let mut stream = TcpStream::connect(server.address).expect("a connection");
+    stream.write_all(format!("{head}\r\n").as_bytes()).expect("sent");
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).expect("a status");
+    (String::from_utf8_lossy(&status[9..]).into_owned(), stream)
+}
+
 #[test]
 fn websockets_are_checked_too() {
     let server = Running::start(|_| {});
-    let upgrade = |header: (&str, &str)| {
-        let headers = [
-            ("Upgrade", "websocket"),
-            ("Connection", "Upgrade"),
-            ("Sec-WebSocket-Version", "13"),
-            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-            header,
-        ];
-        let mut head = format!("GET /ws HTTP/1.1\r\nHost: {}\r\n", server.address);
-        headers.iter().for_each(|(n, v)| head.push_str(&format!("{n}: {v}\r\n")));
-        let mut stream = TcpStream::connect(server.address).expect("a connection");
-        stream.write_all(format!("{head}\r\n").as_bytes()).expect("sent");
-        let mut status = [0; 12];
-        stream.read_exact(&mut status).expect("a status");
-        String::from_utf8_lossy(&status[9..]).into_owned()
-    };
+    let status = |header| upgrade(&server, header).0;
     let own = format!("http://{}", server.address);
-    assert_eq!(upgrade(("Origin", &own)), "101");
-    assert_eq!(upgrade(("User-Agent", "a script")), "101");
-    assert_eq!(upgrade(("Origin", "http://evil.example")), "403");
-    assert_eq!(upgrade(("Origin", "null")), "403");
-    assert_eq!(upgrade(("Sec-Fetch-Site", "cross-site")), "403");
+    assert_eq!(status(("Origin", &own)), "101");
+    assert_eq!(status(("User-Agent", "a script")), "101");
+    assert_eq!(status(("Origin", "http://evil.example")), "403");
+    assert_eq!(status(("Origin", "null")), "403");
+    assert_eq!(status(("Sec-Fetch-Site", "cross-site")), "403");
+}
+
+#[test]
+fn websockets_have_a_limit_of_their_own() {
+    let server = Running::start(|config| config.limits.connections = 2);
+    let script = ("User-Agent", "a script");
+    let open: Vec<_> = (0..2).map(|_| upgrade(&server, script)).collect();
+    assert!(open.iter().all(|(status, _)| status == "101"));
+    assert_eq!(upgrade(&server, script).0, "503");
+    drop(open);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while upgrade(&server, script).0 != "101" {
+        assert!(Instant::now() < deadline, "their places become free");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]
@@ -301,6 +333,43 @@ fn slow_clients_are_let_go() {
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).expect("it ends");
     assert!(rest.starts_with(b"HTTP/1.1 4"), "{}", String::from_utf8_lossy(&rest));
+
+    let mut stream = TcpStream::connect(server.address).expect("a connection");
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+    assert_eq!(stream.read(&mut [0]).expect("closed, and no error"), 0, "who says nothing is let go");
+
+    // A byte now and then: never silent for long, and never done.
+    let mut stream = TcpStream::connect(server.address).expect("a connection");
+    stream
+        .write_all(b"POST /prompt HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100000\r\n\r\n")
+        .expect("sent");
+    let began = Instant::now();
+    while stream.write_all(b" ").is_ok() {
+        assert!(began.elapsed() < Duration::from_secs(10), "a body that trickles is ended");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Megabytes are asked for and never read: the connection is closed, and its place is free for others.
+#[test]
+fn who_does_not_read_is_let_go() {
+    let server = Running::start(|config| {
+        config.limits.patience = Duration::from_millis(300);
+        config.limits.connections = 2;
+    });
+    let mut deaf: Vec<TcpStream> = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(server.address).expect("a connection");
+        let ask = b"GET /object_info HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".repeat(40);
+        stream.write_all(&ask).expect("sent");
+        deaf.push(stream);
+    }
+    let mut third = TcpStream::connect(server.address).expect("the system takes it");
+    third.write_all(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").expect("sent");
+    third.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+    let mut status = [0; 12];
+    third.read_exact(&mut status).expect("a place became free");
+    assert_eq!(&status, b"HTTP/1.1 200");
 }
 
 #[test]

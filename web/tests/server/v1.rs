@@ -103,6 +103,9 @@ fn waiting_jobs_are_moved() {
     assert_eq!(change(&ids[1], json!({"priority": 5})).status, 200);
     assert_eq!(order(), [1, 0, 2]);
     assert_eq!(change(&ids[1], json!({"place": "nowhere"})).status, 400);
+    for query in ["state=waiting", "limit=ten", "offset=-1"] {
+        assert_eq!(get(server.address, &format!("/v1/jobs?{query}")).status, 400, "{query}");
+    }
     post(server.address, "/v1/queue/resume", &json!({}));
     let last = until(&server, &ids[2], "succeeded");
     assert_eq!(change(&ids[2], json!({"place": "front"})).status, 409);

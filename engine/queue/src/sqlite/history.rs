@@ -30,7 +30,7 @@ pub(super) fn list(conn: &Connection, filter: &Filter) -> Result<Page> {
     let mut values: Vec<Value> = states.iter().map(|s| Value::from(s.as_str().to_owned())).collect();
     let total = number(
         conn,
-        &format!("SELECT count(*) FROM jobs WHERE state IN ({marks})"),
+        &format!("SELECT coalesce(sum(jobs), 0) FROM tally WHERE state IN ({marks})"),
         params_from_iter(values.clone()),
     )? as u64;
     values.push(Value::from(filter.limit.map_or(-1, bounded)));

@@ -24,7 +24,7 @@ use crate::error::QueueError;
 use crate::job::{Claimed, EventRecord, JobRecord, JobSummary, NewEvent, NewJob, ResultRecord};
 use crate::store::{
     Cancelled, Counts, Ended, Filter, HistoryWindow, JobStore, Limits, Page, Place, Recovered, Result,
-    Submitted,
+    Submitted, Then,
 };
 
 /// Jobs in `queue.sqlite3` below the data folder.
@@ -77,6 +77,15 @@ impl JobStore for SqliteStore {
     fn submit(&self, job: NewJob) -> Result<Submitted> {
         let limits = self.limits;
         self.writer.write("submit", move |c| submit::submit(c, &job, limits, now_ms()))
+    }
+
+    fn submit_then(&self, job: NewJob, then: Then) {
+        let limits = self.limits;
+        let submit = move |c: &Connection| {
+            let submitted = submit::submit(c, &job, limits, now_ms())?;
+            Ok((submitted, order::counts(c)?))
+        };
+        self.writer.write_then("submit", submit, then);
     }
 
     fn next_number(&self) -> Result<i64> {

@@ -108,7 +108,7 @@ pub(super) fn paused(conn: &Connection) -> Result<bool> {
 }
 
 pub(super) fn counts(conn: &Connection) -> Result<Counts> {
-    let rows = all(conn, "SELECT state, count(*) FROM jobs GROUP BY state", [], |row| {
+    let rows = all(conn, "SELECT state, jobs FROM tally", [], |row| {
         let doing = "counting jobs";
         let state: String = row.get(0).map_err(QueueError::sql(doing))?;
         let count: i64 = row.get(1).map_err(QueueError::sql(doing))?;

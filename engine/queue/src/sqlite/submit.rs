@@ -18,7 +18,8 @@ pub(super) fn submit(conn: &Connection, job: &NewJob, limits: Limits, now_ms: i6
         }
         exec(conn, "forgetting the job of the same id", "DELETE FROM jobs WHERE seq = ?1", params![old.seq])?;
     }
-    let queued = number(conn, "SELECT count(*) FROM jobs WHERE state = 'queued'", [])? as u64;
+    let waiting = "SELECT coalesce(max(jobs), 0) FROM tally WHERE state = 'queued'";
+    let queued = number(conn, waiting, [])?.max(0) as u64;
     if queued >= limits.max_queued {
         return Err(QueueError::Full { queued, limit: limits.max_queued });
     }

@@ -35,10 +35,14 @@ pub type Fault = Arc<dyn Fn(Moment, &[&'static str]) + Send + Sync>;
 
 type Reply = Box<dyn FnOnce(Result<()>) + Send>;
 
+/// What a task left: how to answer its caller, and the error that it met.
+type Ran = (Reply, Option<QueueError>);
+
 struct Task {
     verb: &'static str,
     durable: bool,
-    run: Box<dyn FnOnce(&Connection) -> Reply + Send>,
+    /// Makes the change in the open transaction, or is told why there is none.
+    run: Box<dyn FnOnce(Result<&Connection>) -> Ran + Send>,
 }
 
 /// Handle to the writing thread. Dropping it lets the thread finish what it has and waits for it.
@@ -65,18 +69,34 @@ impl Writer {
         change: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (answer, answered) = sync_channel::<Result<T>>(1);
-        self.send(Task {
+        // The caller waits for exactly this message; it cannot have gone away.
+        self.write_then(verb, change, move |outcome| drop(answer.send(outcome)));
+        answered.recv().map_err(|_| QueueError::Closed)?
+    }
+
+    /// Hands `change` over; `then` is told the outcome from the writing thread once it is durable or undone. A store
+    /// that is closed drops it.
+    pub(super) fn write_then<T: Send + 'static>(
+        &self,
+        verb: &'static str,
+        change: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+        then: impl FnOnce(Result<T>) + Send + 'static,
+    ) {
+        let handed = self.send(Task {
             verb,
             durable: true,
             run: Box::new(move |conn| {
-                let outcome = savepoint(conn, verb, change);
-                Box::new(move |commit: Result<()>| {
-                    // The caller waits for exactly this message; it cannot have gone away.
-                    let _ = answer.send(commit.and(outcome));
-                })
+                let outcome = conn.and_then(|conn| savepoint(conn, verb, change));
+                let met = outcome.as_ref().err().cloned();
+                let reply = Box::new(move |commit: Result<()>| {
+                    then(outcome.and_then(|value| commit.map(|()| value)));
+                });
+                (reply, met)
             }),
-        })?;
-        answered.recv().map_err(|_| QueueError::Closed)?
+        });
+        if handed.is_err() {
+            tracing::debug!(verb, "a write came after the end of the job store");
+        }
     }
 
     /// Hands `change` over and returns at once. A failure is logged: nobody waits for it.
@@ -89,12 +109,14 @@ impl Writer {
             verb,
             durable: false,
             run: Box::new(move |conn| {
-                let outcome = savepoint(conn, verb, change);
-                Box::new(move |commit: Result<()>| {
-                    if let Err(error) = commit.and(outcome) {
+                let outcome = conn.and_then(|conn| savepoint(conn, verb, change));
+                let met = outcome.as_ref().err().cloned();
+                let reply = Box::new(move |commit: Result<()>| {
+                    if let Err(error) = outcome.and(commit) {
                         tracing::warn!(%error, verb, "a write that nobody waits for failed");
                     }
-                })
+                });
+                (reply, met)
             }),
         })
     }
@@ -124,6 +146,10 @@ fn savepoint<T>(
         |text: &str| conn.prepare_cached(text).and_then(|mut s| s.execute([])).map_err(QueueError::sql(verb));
     sql("SAVEPOINT task")?;
     let outcome = change(conn);
+    if outcome.is_err() && conn.is_autocommit() {
+        // The whole transaction was undone, the savepoint with it.
+        return outcome;
+    }
     if outcome.is_err() {
         sql("ROLLBACK TO task")?;
     }
@@ -144,11 +170,22 @@ fn work(conn: Connection, inbox: Receiver<Task>, fault: Option<Fault>) {
         }
         let verbs: Vec<&'static str> = batch.iter().map(|t| t.verb).collect();
         let at = |moment| fault.iter().for_each(|f| f(moment, &verbs));
-        let begun = conn.execute_batch("BEGIN IMMEDIATE").map_err(QueueError::sql("starting to write"));
         let mut replies = Vec::with_capacity(batch.len());
-        let committed = match begun {
+        let mut open = conn.execute_batch("BEGIN IMMEDIATE").map_err(QueueError::sql("starting to write"));
+        if let Err(error) = &open {
+            tracing::error!(%error, verbs = ?verbs, "the job database refuses to be written");
+        }
+        for task in batch {
+            // Outside a transaction a task's savepoint would commit by itself, so the task is not run.
+            let (reply, met) = (task.run)(open.as_ref().map(|()| &conn).map_err(Clone::clone));
+            replies.push(reply);
+            // A full disk makes SQLite undo the whole transaction at once: what came before is gone with it.
+            if open.is_ok() && conn.is_autocommit() {
+                open = Err(met.unwrap_or(QueueError::DiskFull));
+            }
+        }
+        let committed = match open {
             Ok(()) => {
-                replies.extend(batch.into_iter().map(|task| (task.run)(&conn)));
                 at(Moment::BeforeCommit);
                 conn.execute_batch("COMMIT").map_err(QueueError::sql("waiting for the disk")).inspect_err(
                     |_| {
@@ -157,12 +194,7 @@ fn work(conn: Connection, inbox: Receiver<Task>, fault: Option<Fault>) {
                     },
                 )
             }
-            Err(error) => {
-                // Outside a transaction a task's savepoint would commit by itself, so the tasks are not run:
-                // dropping them closes their channels, and the callers see the store as closed.
-                tracing::error!(%error, verbs = ?verbs, "the job database refuses to be written");
-                continue;
-            }
+            Err(error) => Err(error),
         };
         at(Moment::AfterCommit);
         for reply in replies {
@@ -186,4 +218,58 @@ fn gather(inbox: &Receiver<Task>) -> Option<Vec<Task>> {
         }
     }
     Some(batch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn insert(conn: &Connection, text: &str) -> Result<()> {
+        conn.execute("INSERT INTO t (x) VALUES (?1)", [text]).map(drop).map_err(QueueError::sql("inserting"))
+    }
+
+    #[test]
+    fn a_disk_that_fills_up_undoes_the_whole_batch_and_says_so_to_all_of_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let conn = Connection::open(folder.path().join("x.sqlite3")).expect("a database");
+        conn.execute_batch("CREATE TABLE t (x TEXT UNIQUE); PRAGMA max_page_count=8;").expect("tables");
+        // Holds the thread until all three tasks are there, so that they make one batch.
+        let (go, wait) = sync_channel::<()>(0);
+        let wait = Mutex::new(wait);
+        let first = std::sync::atomic::AtomicBool::new(true);
+        let hold: Fault = Arc::new(move |moment, _| {
+            if moment == Moment::AfterCommit && first.swap(false, std::sync::atomic::Ordering::SeqCst) {
+                let _ = wait.lock().expect("one waits").recv();
+            }
+        });
+        let writer = Writer::start(conn, Some(hold)).expect("a thread");
+        std::thread::scope(|scope| {
+            let held = scope.spawn(|| writer.write("hold", |_| Ok(())));
+            std::thread::sleep(Duration::from_millis(100));
+            let tasks = [
+                scope.spawn(|| writer.write("before", |c| insert(c, "small"))),
+                scope.spawn(|| {
+                    std::thread::sleep(Duration::from_millis(100));
+                    writer.write("fills", |c| insert(c, &"x".repeat(100_000)))
+                }),
+                scope.spawn(|| {
+                    std::thread::sleep(Duration::from_millis(200));
+                    writer.write("after", |c| insert(c, "after"))
+                }),
+            ];
+            std::thread::sleep(Duration::from_millis(300));
+            go.send(()).expect("it waits");
+            held.join().expect("no panic").expect("an empty write");
+            for task in tasks {
+                let answer = task.join().expect("no panic");
+                assert!(matches!(answer, Err(QueueError::DiskFull)), "{answer:?}");
+            }
+        });
+        let kept = writer.write("count", |c| {
+            c.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0))
+                .map_err(QueueError::sql("counting"))
+        });
+        assert_eq!(kept.expect("it goes on"), 0, "what was refused is not there");
+        writer.write("again", |c| insert(c, "small")).expect("there is room for a little");
+    }
 }

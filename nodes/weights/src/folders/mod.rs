@@ -107,7 +107,8 @@ impl ModelFolders {
     /// The files of a kind with what the system says of them, folder by folder.
     pub fn entries(&self, kind: &str) -> Vec<ListedModel> {
         let Some(folders) = self.kind(kind) else { return Vec::new() };
-        let allowed = self.real_roots();
+        // Only a link has to be held against them, and most folders have none.
+        let allowed = walk::Allowed::new(Box::new(|| self.real_roots()));
         let mut found = Vec::new();
         for (root, folder) in folders.roots.iter().enumerate() {
             if layout::current_name(kind) == layout::DIFFUSERS {

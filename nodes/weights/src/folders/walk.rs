@@ -1,5 +1,6 @@
 //! Listing folders, and names that stay inside them.
 
+use std::cell::LazyCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,6 +12,9 @@ pub(super) const DIFFUSERS_INDEX: &str = "model_index.json";
 
 /// Folders inside folders beyond which nothing is listed.
 const MAX_DEPTH: usize = 16;
+
+/// The folders that links may lead into, looked up when the first link is met.
+pub(super) type Allowed<'a> = LazyCell<Vec<PathBuf>, Box<dyn FnOnce() -> Vec<PathBuf> + 'a>>;
 
 /// The path that a name spells, if it can only lead downwards: no `..`, nothing absolute, no
 /// backslash, no drive, no control character.
@@ -36,7 +40,7 @@ pub(super) fn files(
     folder: &Path,
     root: usize,
     endings: &[&str],
-    allowed: &[PathBuf],
+    allowed: &Allowed<'_>,
     found: &mut Vec<ListedModel>,
 ) {
     visit(folder, allowed, &mut |name, path| {
@@ -51,7 +55,7 @@ pub(super) fn files(
 }
 
 /// Adds the folders under `folder` that hold a model in several files.
-pub(super) fn diffusers(folder: &Path, root: usize, allowed: &[PathBuf], found: &mut Vec<ListedModel>) {
+pub(super) fn diffusers(folder: &Path, root: usize, allowed: &Allowed<'_>, found: &mut Vec<ListedModel>) {
     visit(folder, allowed, &mut |name, path| {
         if path.is_dir() && path.join(DIFFUSERS_INDEX).is_file() {
             found.extend(entry(name, root, path));
@@ -63,7 +67,7 @@ pub(super) fn diffusers(folder: &Path, root: usize, allowed: &[PathBuf], found: 
 
 /// Calls `see` with each file and folder under `root` that is inside `allowed` once links were
 /// followed. A folder is entered if `see` says so. Names that could not be resolved again are left out.
-fn visit(root: &Path, allowed: &[PathBuf], see: &mut dyn FnMut(&str, &Path) -> bool) {
+fn visit(root: &Path, allowed: &Allowed<'_>, see: &mut dyn FnMut(&str, &Path) -> bool) {
     // The real folders on the way down: a link to one of them would lead in circles.
     let mut open = vec![(root.to_owned(), String::new(), Vec::<PathBuf>::new())];
     while let Some((folder, prefix, above)) = open.pop() {
