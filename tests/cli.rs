@@ -142,6 +142,21 @@ fn bad_workflows_end_with_2_and_say_why() {
     let file = place.write("class.json", &wrong);
     fails(&place.ebb([Path::new("run"), &file]), 2, "did you mean `EmptyImage`?");
 
+    // Everything at once: unknown classes, none at all, and what is wrong with the nodes that are known.
+    wrong["2"]["inputs"]["filename_prefix"] = json!({"a": 1});
+    wrong["3"] = json!({"inputs": {}, "_meta": {"title": "Nameless"}});
+    wrong["4"] =
+        json!({"class_type": "EmptyImage", "inputs": {"width": 0, "height": 1, "batch_size": 1, "color": 0}});
+    wrong["1"]["inputs"]["image"] = json!(["4", 0]);
+    wrong["5"] = json!({"class_type": "SaveImage", "inputs": {"images": ["4", -1], "filename_prefix": "x"}});
+    let file = place.write("all.json", &wrong);
+    let output = place.ebb([Path::new("run"), &file]);
+    fails(&output, 2, "node #1 is a `EmptyImag`; did you mean `EmptyImage`?");
+    fails(&output, 2, "node #3 \"Nameless\" has no `class_type`");
+    fails(&output, 2, "node #4 (EmptyImage):\n    `width` is 0, but must be at least 1");
+    fails(&output, 2, "`images` links to node #4 (EmptyImage), but not to an output of it");
+    assert!(!text(&output.stderr).contains("does not exist"), "{}", text(&output.stderr));
+
     let mut wrong = picture(1);
     wrong["1"]["inputs"] = json!({"width": 0, "height": "x", "batch_size": 1, "color": 0});
     let file = place.write("values.json", &wrong);
@@ -191,6 +206,15 @@ fn missing_and_broken_models_end_with_3() {
     ]);
     fails(&broken.output().unwrap(), 3, "cut.safetensors");
     fails(&place.ebb(["inspect", "models/checkpoints/cut.safetensors"]), 3, "cut.safetensors");
+    #[cfg(unix)]
+    {
+        let model = repository().join("models/checkpoints/tiny-emoji-sd1.safetensors");
+        std::os::unix::fs::symlink(model, place.path("models/checkpoints/linked.safetensors")).unwrap();
+        let mut linked = place.command();
+        linked.args(["run", demo.to_str().unwrap(), "--models", "models"]);
+        linked.args(["--set", "4.ckpt_name=linked.safetensors"]);
+        fails(&linked.output().unwrap(), 3, "a link that leads out of the model folders");
+    }
     fails(&place.ebb(["inspect", "tiny-emoji.safetensors"]), 3, "did you mean");
     fails(&place.ebb(["inspect", "checkpoints/../../secret"]), 3, "secret");
 }
@@ -204,6 +228,7 @@ fn wrong_arguments_end_with_1() {
     fails(&place.ebb(["plan", "x.json", "--memory", "6 elephants"]), 1, "no amount of memory");
     fails(&place.ebb(["plan", "x.json", "--cache", "lru=many"]), 1, "lru=4");
     fails(&place.ebb(["nodes", "KSamplr"]), 1, "did you mean `KSampler`?");
+    fails(&place.ebb(["nodes", "ksampler"]), 1, "did you mean `KSampler`?");
     assert!(place.ebb(["--help"]).status.success());
     assert!(succeeds(&place.ebb(["--version"])).contains(env!("CARGO_PKG_VERSION")));
 }
@@ -219,6 +244,47 @@ fn too_little_memory_is_refused_with_the_bytes() {
     assert!(error.contains("MiB at the least, and there are 1.0 MiB"), "{error}");
     assert!(error.contains("nothing was loaded") && error.contains("--memory"), "{error}");
     assert!(!place.path("output").join("ebb_00001_.png").exists());
+}
+
+#[test]
+fn case_17_a_picture_that_no_machine_holds_is_refused_without_being_tried() {
+    let place = Place::new();
+    let demo = demo();
+    let huge = ["5.width=16384", "5.height=16384", "5.batch_size=4096"].map(|set| ["--set", set]);
+    let arguments = |command| {
+        let mut all = vec![command, demo.to_str().unwrap(), "--memory", "8GiB", "--report", "report.json"];
+        all.extend(huge.iter().flatten());
+        all.retain(|argument| command == "run" || !["--report", "report.json"].contains(argument));
+        all
+    };
+    let plan = succeeds(&place.ebb(arguments("plan")));
+    assert!(plan.contains("will be refused") && plan.contains("TiB"), "{plan}");
+    let output = place.ebb(arguments("run"));
+    fails(&output, 1, "nothing was loaded");
+    let report: Json = serde_json::from_slice(&std::fs::read(place.path("report.json")).unwrap()).unwrap();
+    assert_eq!(report["loads"], json!([]));
+    // Planning took no memory of the size that it plans.
+    if let Some(most) = report["memory"]["process"]["vm_hwm"].as_u64() {
+        assert!(most < 1 << 30, "{most} bytes");
+    }
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_told_before_the_work() {
+    let place = Place::new();
+    let file = place.write("picture.json", &picture(1));
+    let file = file.to_str().unwrap();
+    fails(
+        &place.ebb(["run", file, "--report", "nowhere/report.json"]),
+        1,
+        "cannot write nowhere/report.json",
+    );
+    std::fs::create_dir(place.path("folder")).unwrap();
+    fails(&place.ebb(["run", file, "--report", "folder"]), 1, "it is a folder");
+    assert!(!place.path("output").exists(), "nothing ran");
+    // A folder that is none is no fault of the workflow's.
+    std::fs::write(place.path("taken"), "").unwrap();
+    fails(&place.ebb(["run", file, "--output", "taken"]), 1, "the folder taken/a cannot be made");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use ebb_engine::workflow::Workflow;
 use ebb_engine::workflow::source::Source;
 use ebb_engine::workflow::ui::{self, Catalog};
 use serde_json::{Value as Json, json};
@@ -86,9 +87,13 @@ fn look(path: &Path, catalog: &Catalog) -> Done<Verdict> {
     } else {
         (source.workflow, BTreeSet::new())
     };
-    let nodes = prompt.as_object().into_iter().flat_map(|nodes| nodes.values());
-    let classes = nodes.filter_map(|node| node["class_type"].as_str());
-    let lacking = classes.filter(|class| !catalog.knows(class)).map(str::to_owned);
+    // Any JSON lies in a folder: what is no workflow must not count as one that runs.
+    let prompt = Workflow::from_json(prompt).map_err(Failure::workflow)?;
+    let classes: Vec<&str> = prompt.nodes.values().filter_map(|node| node.class_type.as_deref()).collect();
+    if classes.is_empty() && unknown.is_empty() {
+        return Ok(Verdict::NoWorkflow("no node has a class_type".into()));
+    }
+    let lacking = classes.into_iter().filter(|class| !catalog.knows(class)).map(str::to_owned);
     let lacking: BTreeSet<String> = lacking.chain(unknown).collect();
     Ok(if lacking.is_empty() { Verdict::Runs } else { Verdict::Lacks(lacking) })
 }

@@ -45,7 +45,7 @@ pub(super) fn run(arguments: Arguments) -> Done {
     let original = opened.workflow.clone();
     let valid = assemble::runtime()?
         .block_on(engine.validate(opened.workflow, targets.as_deref()))
-        .map_err(|rejection| workflow::rejected(&rejection, &original, engine.registry()))?;
+        .map_err(|rejection| workflow::rejected_in(&rejection, &original, engine.registry(), &folders))?;
     if !valid.node_errors.is_empty() {
         let problems = valid.node_errors.explain(&original);
         eprintln!("warning: some outputs cannot run and are not in the plan\n{}", problems.trim_end());

@@ -27,8 +27,10 @@ impl Bars {
     /// Bars on the standard error; hidden where that is no terminal.
     pub(super) fn new(workflow: &Workflow) -> Self {
         let bars = MultiProgress::new();
-        let steps =
-            bars.add(ProgressBar::no_length().with_style(style("{bar:24} step {pos}/{len} {wide_msg}")));
+        let line = style("{bar:24} step {pos}/{len} {wide_msg} {elapsed}");
+        let steps = bars.add(ProgressBar::no_length().with_style(line));
+        // A step that reports nothing of its own may take a minute: the clock shows that it goes on.
+        steps.enable_steady_tick(Duration::from_millis(500));
         let titles =
             workflow.nodes.iter().filter_map(|(id, node)| Some((id.clone(), node.title()?.to_owned())));
         Self { bars, steps, titles: titles.collect(), shown: Mutex::default() }

@@ -90,14 +90,30 @@ impl Report {
     }
 }
 
-/// Writes a file under a temporary name beside it, then renames it.
-pub(super) fn write_whole(path: &Path, text: &str) -> Done {
-    let failed = |error| Failure::file("write", path, &error);
+/// Fails where [`write_whole`] would: before an hour of work rather than after it.
+pub(super) fn writable(path: &Path) -> Done {
+    if path.is_dir() {
+        return Err(Failure::other(format!("cannot write {}: it is a folder", path.display())));
+    }
+    let part = beside(path)?;
+    std::fs::write(&part, "")
+        .and_then(|()| std::fs::remove_file(&part))
+        .map_err(|error| Failure::file("write", path, &error))
+}
+
+/// The temporary name of a file that is not whole yet.
+fn beside(path: &Path) -> Done<PathBuf> {
     let name =
         path.file_name().ok_or_else(|| Failure::other(format!("{} is no file name", path.display())))?;
     let mut part = name.to_owned();
     part.push(format!(".{}.part", std::process::id()));
-    let part = path.with_file_name(part);
+    Ok(path.with_file_name(part))
+}
+
+/// Writes a file under a temporary name beside it, then renames it.
+pub(super) fn write_whole(path: &Path, text: &str) -> Done {
+    let failed = |error| Failure::file("write", path, &error);
+    let part = beside(path)?;
     std::fs::write(&part, text).and_then(|()| std::fs::rename(&part, path)).map_err(|error| {
         // It may not be there: the write is what failed then.
         let _ = std::fs::remove_file(&part);

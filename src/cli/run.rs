@@ -15,7 +15,7 @@ use serde_json::Value as Json;
 use super::failure::{Done, Failure};
 use super::options::{ChangeOptions, EngineOptions, FolderOptions};
 use super::progress::Bars;
-use super::report::Report;
+use super::report::{self, Report};
 use super::{assemble, saved, workflow};
 
 /// Arguments of `ebb run`.
@@ -65,13 +65,16 @@ pub(super) fn run(arguments: Arguments) -> Done {
     let Arguments { workflow: file, changes, report, folders, engine: options } = arguments;
     // One run reads none of its outputs again, so that keeping them would only cost memory.
     let engine = assemble::engine(&folders, &options, CachePolicy::None)?;
+    if let Some(path) = &report {
+        report::writable(path)?;
+    }
     let opened = workflow::open(&file, &changes, engine.registry())?;
     let targets = workflow::targets(&changes, &opened.workflow)?;
     let runtime = assemble::runtime()?;
     let original = opened.workflow.clone();
     let valid = runtime
         .block_on(engine.validate(opened.workflow, targets.as_deref()))
-        .map_err(|rejection| workflow::rejected(&rejection, &original, engine.registry()))?;
+        .map_err(|rejection| workflow::rejected_in(&rejection, &original, engine.registry(), &folders))?;
     let partly = (!valid.node_errors.is_empty()).then(|| valid.node_errors.explain(&original));
     if let Some(problems) = &partly {
         eprintln!("warning: some outputs cannot run; the others do\n{}", problems.trim_end());
@@ -88,12 +91,12 @@ pub(super) fn run(arguments: Arguments) -> Done {
     let seconds = started.elapsed().as_secs_f64();
     let Kept { report: kept, files } =
         std::mem::take(&mut *listener.kept.lock().unwrap_or_else(PoisonError::into_inner));
-    if let Some(path) = report {
-        kept.write(&path, seconds, ended.as_ref().ok(), engine.residency().ledger().peak(), &files)?;
-    }
     for file in &files {
         use std::io::Write;
         writeln!(std::io::stdout(), "{}", file.display())?;
+    }
+    if let Some(path) = report {
+        kept.write(&path, seconds, ended.as_ref().ok(), engine.residency().ledger().peak(), &files)?;
     }
     match ended {
         Ok(_) if partly.is_some() => Err(Failure::workflow("some outputs did not run: see above")),

@@ -37,7 +37,7 @@ pub(super) fn run(arguments: Arguments) -> Done {
             if json {
                 writeln!(out, "{:#}", rejection.to_json())?;
             }
-            return Err(workflow::rejected(&rejection, &original, &registry));
+            return Err(workflow::rejected_in(&rejection, &original, &registry, &folders));
         }
     };
     if json {

@@ -9,9 +9,10 @@ use ebb_engine::validate::{IssueKind, NodeErrors, Rejection};
 use ebb_engine::workflow::source::{Opened, Source};
 use ebb_engine::workflow::ui::{Catalog, Clock, Options};
 use ebb_engine::workflow::{NodeId, Workflow};
+use ebb_weights::WeightError;
 
 use super::failure::{Done, Failure};
-use super::options::ChangeOptions;
+use super::options::{ChangeOptions, FolderOptions};
 use super::{set, similar};
 
 /// The largest file that is read.
@@ -49,7 +50,9 @@ pub(super) fn options(seed: u64) -> Options<'static> {
 
 /// Reads a workflow in whichever form, and applies the changes.
 pub(super) fn open(path: &Path, changes: &ChangeOptions, registry: &Registry) -> Done<Opened> {
-    let named = |error: &dyn std::fmt::Display| Failure::workflow(format!("{}: {error}", path.display()));
+    let place =
+        if path.as_os_str() == "-" { "the standard input".into() } else { path.display().to_string() };
+    let named = |error: &dyn std::fmt::Display| Failure::workflow(format!("{place}: {error}"));
     let source = Source::read(&read(path)?).map_err(|error| named(&error))?;
     let catalog = Catalog::from_registry(registry);
     let mut opened =
@@ -80,7 +83,34 @@ pub(super) fn targets(changes: &ChangeOptions, workflow: &Workflow) -> Done<Opti
 
 /// A rejection in words, with its exit code: a model file that no folder lists is a missing model.
 pub(super) fn rejected(rejection: &Rejection, workflow: &Workflow, registry: &Registry) -> Failure {
-    let text = rejection.explain(workflow);
+    refused(rejection.explain(workflow), rejection, registry)
+}
+
+/// As [`rejected`], and says of a model that is there but not listed why it is not.
+pub(super) fn rejected_in(
+    rejection: &Rejection,
+    workflow: &Workflow,
+    registry: &Registry,
+    folders: &FolderOptions,
+) -> Failure {
+    let mut text = rejection.explain(workflow);
+    if let Ok(folders) = folders.models() {
+        let issues = rejection.node_errors.0.values().flat_map(|node| &node.issues);
+        let names = issues.filter_map(|issue| match &issue.kind {
+            IssueKind::NotInList { received, .. } => received.as_str(),
+            _ => None,
+        });
+        for name in names {
+            let mut refusals = folders.kinds().filter_map(|kind| folders.resolve(kind, name).err());
+            if let Some(error) = refusals.find(|e| matches!(e, WeightError::NotListed { why: Some(_), .. })) {
+                text += &format!("  {error}\n");
+            }
+        }
+    }
+    refused(text, rejection, registry)
+}
+
+fn refused(text: String, rejection: &Rejection, registry: &Registry) -> Failure {
     if missing_models(&rejection.node_errors, registry) {
         Failure::model(text)
     } else {

@@ -176,7 +176,13 @@ impl<'r> Checker<'r> {
         link: Link,
         link_types: &mut Vec<(String, String)>,
     ) {
-        let Some(producer) = self.workflow.nodes.get_index_of(&link.node).and_then(|p| self.class(p)) else {
+        let linked = self.workflow.nodes.get_index_of(&link.node);
+        let Some(producer) = linked.and_then(|place| self.class(place)) else {
+            frame.good = false;
+            if linked.is_some() {
+                // Its class is unknown: that is said already.
+                return;
+            }
             let id = json!(link.node.as_str());
             frame.dangling.get_or_insert(Dangling::Node { input: input.name.clone(), id });
             return;
@@ -236,6 +242,7 @@ impl<'r> Checker<'r> {
                 continue;
             }
             match self.workflow.nodes.get_index_of(&link.node).and_then(|place| self.class(place)) {
+                None if self.workflow.nodes.contains_key(&link.node) => frame.good = false,
                 None => {
                     let id = json!(link.node.as_str());
                     frame.dangling.get_or_insert(Dangling::Node { input: name.clone(), id });

@@ -5,26 +5,38 @@ use std::fmt::Write;
 use serde_json::Value as Json;
 
 use super::issue::{Dangling, Issue, IssueKind};
-use super::report::{NodeErrors, NodeIssues, Rejection};
+use super::report::{NodeErrors, NodeIssues, Rejection, UnknownClass};
 use super::text;
 use crate::workflow::{NodeId, Workflow};
 
 impl Rejection {
     /// What is wrong and what to do, a line for each thing.
     pub fn explain(&self, workflow: &Workflow) -> String {
-        let mut out = self.to_string();
-        if let Some(suggestion) = &self.suggestion {
-            let _ = write!(out, "; did you mean `{suggestion}`?");
-        }
+        let mut out = match self.unknown.as_slice() {
+            [] => self.to_string(),
+            _ => "the workflow has nodes that ebb does not have".to_owned(),
+        };
         if self.code == "prompt_no_outputs" {
             out.push_str(": nothing would be saved or shown; add a node such as SaveImage");
         }
         out.push('\n');
+        for UnknownClass { id, class, suggestion } in &self.unknown {
+            let title = workflow.nodes.get(id).and_then(|node| node.title());
+            let title = title.map(|title| format!(" \"{title}\"")).unwrap_or_default();
+            let _ = match class {
+                Some(class) => write!(out, "  node #{id}{title} is a `{class}`"),
+                None => write!(out, "  node #{id}{title} has no `class_type`"),
+            };
+            if let Some(suggestion) = suggestion {
+                let _ = write!(out, "; did you mean `{suggestion}`?");
+            }
+            out.push('\n');
+        }
         for cycle in &self.cycles {
             let ids: Vec<String> = cycle.iter().map(|id| name(id, workflow)).collect();
             let _ = writeln!(out, "  these nodes need each other: {}; cut one link", ids.join(" → "));
         }
-        out + &self.node_errors.explain(workflow)
+        out + &self.node_errors.explain(workflow) + &self.beside.explain(workflow)
     }
 }
 
@@ -92,7 +104,14 @@ impl Issue {
                 None => format!("`{input}` was refused by the node"),
             },
             IssueKind::Dangling { dangling: Dangling::Node { input, id }, .. } => {
-                format!("`{input}` links to node {id}, which does not exist")
+                let there = id.as_str().map(NodeId::from).filter(|id| workflow.nodes.contains_key(id));
+                match there {
+                    Some(id) => format!(
+                        "`{input}` links to node {}, but not to an output of it: outputs are numbers from 0",
+                        name(&id, workflow)
+                    ),
+                    None => format!("`{input}` links to node {id}, which does not exist"),
+                }
             }
             IssueKind::Dangling { dangling: Dangling::Slot { input, link, outputs }, .. } => format!(
                 "`{input}` links to output {} of node {}, which has {outputs} (counted from 0)",

@@ -16,11 +16,11 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 pub use issue::{Dangling, Issue, IssueKind};
-pub use report::{NodeErrors, NodeIssues, Rejection, Validated};
+pub use report::{NodeErrors, NodeIssues, Rejection, UnknownClass, Validated};
 
 use crate::graph::Graph;
 use crate::registry::Registry;
-use crate::workflow::{NodeId, Workflow};
+use crate::workflow::{InputValue, NodeId, Workflow};
 use check::{Checked, Checker};
 pub(crate) use grown::{coerce_literals, objection};
 
@@ -36,7 +36,10 @@ pub async fn validate(
     registry: &Registry,
     targets: Option<&[NodeId]>,
 ) -> Result<Validated, Rejection> {
-    check_classes(&workflow, registry).map_err(|rejection| *rejection)?;
+    if let Some(mut rejection) = check_classes(&workflow, registry) {
+        rejection.beside = check_rest(workflow, registry, &rejection.unknown).await;
+        return Err(rejection);
+    }
     let targets: Option<HashSet<&NodeId>> = targets.map(|targets| targets.iter().collect());
     let wanted: Vec<usize> = workflow
         .nodes
@@ -87,25 +90,44 @@ pub async fn validate(
 }
 
 /// One node without a known class rejects the whole workflow, needed or not.
-fn check_classes(workflow: &Workflow, registry: &Registry) -> Result<(), Box<Rejection>> {
+fn check_classes(workflow: &Workflow, registry: &Registry) -> Option<Rejection> {
+    let mut unknown = Vec::new();
     for (id, node) in &workflow.nodes {
-        let details = format!("Node ID '#{id}'");
-        match &node.class_type {
-            None => {
-                let message = "Cannot execute because a node is missing the class_type property.";
-                return Err(Box::new(Rejection::new("invalid_prompt", message, details)));
-            }
-            Some(class) if registry.get(class).is_none() => {
-                let message = format!("Cannot execute because node {class} does not exist.");
-                let mut rejection = Rejection::new("invalid_prompt", message, details);
-                let known = registry.iter().map(|class| class.schema.class.as_str());
-                rejection.suggestion = text::closest(class, known).map(str::to_owned);
-                return Err(Box::new(rejection));
-            }
-            Some(_) => {}
+        let class = node.class_type.as_deref();
+        if class.is_some_and(|class| registry.get(class).is_some()) {
+            continue;
         }
+        let known = || registry.iter().map(|class| class.schema.class.as_str());
+        let suggestion = class.and_then(|class| text::closest(class, known())).map(str::to_owned);
+        unknown.push(UnknownClass { id: id.clone(), class: class.map(str::to_owned), suggestion });
     }
-    Ok(())
+    // ComfyUI's answer names the first.
+    let first = unknown.first()?;
+    let message = match &first.class {
+        None => "Cannot execute because a node is missing the class_type property.".to_owned(),
+        Some(class) => format!("Cannot execute because node {class} does not exist."),
+    };
+    let mut rejection = Rejection::new("invalid_prompt", message, format!("Node ID '#{}'", first.id));
+    rejection.unknown = unknown;
+    Some(rejection)
+}
+
+/// What is wrong with the nodes that are known: those that outputs and unknown nodes need.
+async fn check_rest(workflow: Workflow, registry: &Registry, unknown: &[UnknownClass]) -> NodeErrors {
+    let outputs = workflow.nodes.iter().enumerate().filter(|(_, (_, node))| {
+        let class = node.class_type.as_deref().and_then(|class| registry.get(class));
+        class.is_some_and(|class| class.schema.output_node)
+    });
+    let links = unknown.iter().filter_map(|unknown| workflow.nodes.get(&unknown.id));
+    let links = links.flat_map(|node| node.inputs.values()).filter_map(InputValue::link);
+    let needed = links.filter_map(|link| workflow.nodes.get_index_of(&link.node));
+    let roots: Vec<usize> = outputs.map(|(place, _)| place).chain(needed).collect();
+    let mut checker = Checker::new(workflow, registry);
+    for root in &roots {
+        checker.check(*root).await;
+    }
+    let Checked { workflow, issues, .. } = checker.finish();
+    collect(&workflow, issues, &[])
 }
 
 /// Nodes that are come upon while it is found out which failed outputs need which wrong node. Thousands of outputs on

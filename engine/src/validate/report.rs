@@ -36,7 +36,20 @@ pub struct Rejection {
     pub node_errors: NodeErrors,
     /// Nodes that need each other, a list for each circle.
     pub cycles: Vec<Vec<NodeId>>,
-    /// The entry that a person may have meant in place of an unknown class.
+    /// Nodes of no known class, in the order of the workflow.
+    pub unknown: Vec<UnknownClass>,
+    /// What is wrong beside `unknown`. ComfyUI's answer says nothing of it; a person wants to mend all at once.
+    pub beside: NodeErrors,
+}
+
+/// A node whose class is not there.
+#[derive(Clone, Debug)]
+pub struct UnknownClass {
+    /// The node.
+    pub id: NodeId,
+    /// Its class; none where the workflow names none.
+    pub class: Option<String>,
+    /// The class that a person may have meant.
     pub suggestion: Option<String>,
 }
 
@@ -48,7 +61,8 @@ impl Rejection {
             details: details.into(),
             node_errors: NodeErrors::default(),
             cycles: Vec::new(),
-            suggestion: None,
+            unknown: Vec::new(),
+            beside: NodeErrors::default(),
         }
     }
 

@@ -85,6 +85,17 @@ pub struct Opened {
     pub unknown: Vec<UnknownNode>,
 }
 
+/// The text behind a UTF-16 byte order mark.
+fn utf16(bytes: &[u8]) -> Option<String> {
+    let unit = match bytes {
+        [0xff, 0xfe, ..] => u16::from_le_bytes,
+        [0xfe, 0xff, ..] => u16::from_be_bytes,
+        _ => return None,
+    };
+    let units: Vec<u16> = bytes[2..].chunks_exact(2).map(|pair| unit([pair[0], pair[1]])).collect();
+    String::from_utf16(&units).ok()
+}
+
 impl Source {
     /// Finds the workflow in a file's bytes.
     ///
@@ -94,7 +105,9 @@ impl Source {
         if png::is_png(bytes) {
             return Self::from_png(bytes);
         }
-        // Editors on some systems put a byte order mark first.
+        // Editors on some systems put a byte order mark first, and shells on some write UTF-16 after one.
+        let utf16 = utf16(bytes).map(String::into_bytes);
+        let bytes = utf16.as_deref().unwrap_or(bytes);
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let json = serde_json::from_slice(bytes).or_else(|error| match std::str::from_utf8(bytes) {
             Ok(text) => parse_loosely(text),
@@ -221,6 +234,12 @@ mod tests {
             Source::read(b"\xef\xbb\xbf{\"1\": {\"is_changed\": [NaN, -Infinity], \"t\": \"NaN \\\" NaN\"}}")
                 .unwrap();
         assert_eq!(source.workflow, json!({"1": {"is_changed": [null, null], "t": "NaN \" NaN"}}));
+        let utf16 = |unit: fn(u16) -> [u8; 2]| -> Vec<u8> {
+            "\u{feff}{\"1\": {\"class_type\": \"Ä\"}}".encode_utf16().flat_map(unit).collect()
+        };
+        for bytes in [utf16(u16::to_le_bytes), utf16(u16::to_be_bytes)] {
+            assert_eq!(Source::read(&bytes).unwrap().workflow, json!({"1": {"class_type": "Ä"}}));
+        }
         assert!(matches!(Source::read(b"not json"), Err(SourceError::NotJson(_))));
         assert!(matches!(Source::read(b""), Err(SourceError::NotJson(_))));
     }

@@ -8,7 +8,7 @@ use ebb_sampling::guidance::{CondValue, Conditioning, InputContext};
 
 use super::Family;
 use crate::pixels::{self, Crop, Method};
-use crate::values::repeat_to_batch;
+use crate::values::{repeat_to_batch, round};
 
 /// A grey picture's latent in SD 1's scale: what a model sees where nothing is given.
 const GREY: [f32; 4] = [0.8223, -0.6876, 0.6364, 0.1380];
@@ -97,7 +97,8 @@ fn inpainting(family: &Family, entry: &Conditioning, context: &InputContext<'_>)
         Some(latent) => family.latent_format.process_in(latent)?,
         None => context.latent.clone(),
     };
-    Ok(Tensor::cat(&[&fit(&mask.narrow(1, 0, 1)?, noise, 1)?.round()?, &fit(&picture, noise, 1)?], 1)?)
+    let mask = round(&fit(&mask.narrow(1, 0, 1)?, noise, 1)?).map_err(failed)?;
+    Ok(Tensor::cat(&[&mask, &fit(&picture, noise, 1)?], 1)?)
 }
 
 /// Leaves a picture for [`concat`] to find.

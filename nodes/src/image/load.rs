@@ -78,12 +78,12 @@ impl Node for LoadImageMask {
     }
 
     fn execute(&self, _: &Context, inputs: &Inputs) -> Result<Outcome, NodeError> {
-        let picture = load::open(&self.0.find_file(inputs, "image")?)?;
+        let picture = load::open(&self.0.find_file(inputs, "image")?)?.first_frame();
         let mask: Mask = match inputs.str("channel")? {
             "red" => picture.channel(0)?,
             "green" => picture.channel(1)?,
             "blue" => picture.channel(2)?,
-            _ => picture.transparency()?,
+            _ => picture.see_through()?,
         };
         Ok(Outcome::payload(mask))
     }

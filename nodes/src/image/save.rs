@@ -32,8 +32,16 @@ impl Saver {
         let relative = files::relative(&prefix, root).map_err(|e| refused(e.to_string()))?;
         let stem = relative.file_name().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
         let subfolder = relative.parent().map(|p| p.to_string_lossy().into_owned()).unwrap_or_default();
-        let folder = files::subfolder(root, &subfolder)
-            .map_err(|e| refused(format!("the folder for `{prefix}` cannot be made: {e}")))?;
+        let folder = files::subfolder(root, &subfolder).map_err(|e| match e.kind() {
+            std::io::ErrorKind::InvalidInput => {
+                refused(format!("the folder for `{prefix}` cannot be made: {e}"))
+            }
+            // No fault of the workflow's.
+            _ => NodeError::failed(format!(
+                "nothing can be saved: the folder {} cannot be made: {e}",
+                root.join(&subfolder).display()
+            )),
+        })?;
         let names = std::fs::read_dir(&folder).into_iter().flatten().flatten();
         let highest = names.filter_map(|e| number_of(&e.file_name().to_string_lossy(), &stem)).max();
         Ok(Self { folder, subfolder, stem, counter: highest.map_or(1, |n| n.saturating_add(1)) })

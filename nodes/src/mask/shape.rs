@@ -34,11 +34,17 @@ impl Node for FeatherMask {
         let ramp = |distance: usize, n: usize| {
             if distance < n { (distance + 1) as f32 / n as f32 } else { 1.0 }
         };
+        // ComfyUI counts the cells at the far side as Python counts from a list's end, where 0 is the first: the ramp
+        // begins at 2/n, and its 1/n falls on the near side's first cell. Workflows look the way they do with it.
+        let far = |place: usize, length: usize, n: usize| {
+            let distance = if place == 0 { 0 } else { length - place };
+            ramp(distance, n)
+        };
         let mut values = mask.to_vec()?;
         for (i, value) in values.iter_mut().enumerate() {
             let (y, x) = (i / shape.width % shape.height, i % shape.width);
-            let across = ramp(x, left) * ramp(shape.width - 1 - x, right);
-            *value *= across * ramp(y, top) * ramp(shape.height - 1 - y, bottom);
+            let across = ramp(x, left) * far(x, shape.width, right);
+            *value *= across * ramp(y, top) * far(y, shape.height, bottom);
         }
         Ok(Outcome::payload(Mask::from_vec(values, shape)?))
     }

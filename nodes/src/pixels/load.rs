@@ -91,6 +91,12 @@ fn animation<'a>(decoder: impl AnimationDecoder<'a>) -> image::ImageResult<Vec<D
             frames.push(frame);
         }
     }
+    // Decoders of animations always give alpha; one in which nothing is transparent has none.
+    let opaque =
+        |frame: &DynamicImage| frame.as_rgba8().is_some_and(|f| f.pixels().all(|p| p.0[3] == u8::MAX));
+    if frames.iter().all(opaque) {
+        frames = frames.into_iter().map(|frame| frame.into_rgb8().into()).collect();
+    }
     Ok(frames)
 }
 
@@ -131,15 +137,30 @@ impl Picture {
     }
 
     /// What is transparent (1 where alpha is 0). A picture without alpha has an empty mask of
-    /// 64×64, which is how ComfyUI's nodes say "none".
+    /// 64×64 a frame, which is how ComfyUI's nodes say "none".
     ///
     /// # Errors
     /// Where there are no pixels.
     pub fn transparency(&self) -> Result<Mask, NodeError> {
         if !self.has_alpha() {
-            let shape = MaskShape { batch: 1, height: 64, width: 64 };
-            return Mask::from_vec(vec![0.0; 64 * 64], shape);
+            let shape = MaskShape { batch: self.frames.len(), height: 64, width: 64 };
+            return Mask::from_vec(vec![0.0; shape.batch * 64 * 64], shape);
         }
+        self.see_through()
+    }
+
+    /// The picture without the frames that follow its first.
+    #[must_use]
+    pub fn first_frame(mut self) -> Self {
+        self.frames.truncate(1);
+        self
+    }
+
+    /// What is transparent, in the picture's own size: nothing, where it has no alpha.
+    ///
+    /// # Errors
+    /// Where there are no pixels.
+    pub fn see_through(&self) -> Result<Mask, NodeError> {
         let values = self.channel(3)?.to_vec()?;
         self.mask_of(values.into_iter().map(|v| 1.0 - v).collect())
     }

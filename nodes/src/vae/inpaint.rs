@@ -8,7 +8,9 @@ use ebb_engine::value::Value;
 use super::encode::encode;
 use crate::families::set_concat;
 use crate::pixels::{self, Crop, Method};
-use crate::values::{Conditioning, Image, Latent, Mask, OrNode, Vae, elements, repeat_to_batch, tensor};
+use crate::values::{
+    Conditioning, Image, Latent, Mask, OrNode, Vae, elements, repeat_to_batch, round, tensor,
+};
 
 /// A picture and its mask, cut to whole cells, and the picture with grey under the mask.
 struct Holed {
@@ -28,7 +30,7 @@ fn cut_hole(image: &Image, mask: &Mask, scale: usize) -> Result<Holed, NodeError
     let (top, left) = ((shape.height - height) / 2, (shape.width - width) / 2);
     let cut = |t: &Tensor| t.narrow(1, top, height).and_then(|t| t.narrow(2, left, width)).or_node();
     let (picture, mask) = (cut(image.tensor())?, cut(&mask)?);
-    let keep = repeat_to_batch(&mask, shape.batch)?.round().and_then(|t| t.affine(-1.0, 1.0));
+    let keep = round(&repeat_to_batch(&mask, shape.batch)?)?.affine(-1.0, 1.0);
     let keep = keep.and_then(|t| t.unsqueeze(3)).or_node()?;
     let holed = picture
         .affine(1.0, -0.5)
@@ -87,7 +89,7 @@ impl Node for VAEEncodeForInpaint {
         let cut = cut_hole(&image, &*inputs.payload::<Mask>("mask")?, vae.scale())?;
         let grown = grow(&cut.mask, inputs.size("grow_mask_by")?)?;
         let mut latent = Latent::new(encode(context, &vae, &cut.holed)?);
-        latent.noise_mask = Some(Mask::new(grown.round().or_node()?)?);
+        latent.noise_mask = Some(Mask::new(round(&grown)?)?);
         Ok(Outcome::payload(latent))
     }
 }

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::Tensor;
 use ebb_engine::node::{Context, NodeError};
 use ebb_engine::residency::{Component, ComponentSpec, Lease};
 use ebb_engine::value::Payload;
 use ebb_models::LoadOptions;
 use ebb_models::controlnet::ControlNet as Network;
 use ebb_models::denoiser::{Input, Session};
+use ebb_models::ops::blank;
 use ebb_models::source::Source;
 use ebb_weights::WeightSource;
 
+use super::counted::{CELLS, Counted};
 use super::model::load_progress;
 use super::model_error;
 use super::tensors::Tensors;
@@ -112,19 +114,21 @@ impl ControlNet {
     pub fn scratch(&self, batch: usize, height: usize, width: usize, tokens: usize) -> Option<u64> {
         let ops = self.0.compute.counting();
         let network = Network::load(&ops, &self.0.tensors.source, LoadOptions::default()).ok()?;
-        let zeros = |dims: &[usize]| Tensor::zeros(dims, DType::F32, &Device::Cpu).ok();
-        let x = zeros(&[batch, self.0.outline.input_channels(), height, width])?;
-        let context = zeros(&[batch, tokens, self.0.outline.context_channels()])?;
+        let counted = Counted::of(batch, height, width, CELLS);
+        let Counted { batch, height, width, .. } = counted;
+        let x = blank(&[batch, self.0.outline.input_channels(), height, width]).ok()?;
+        let context = blank(&[batch, tokens, self.0.outline.context_channels()]).ok()?;
         let y = match self.0.outline.y_channels() {
-            Some(channels) => Some(zeros(&[batch, channels])?),
+            Some(channels) => Some(blank(&[batch, channels]).ok()?),
             None => None,
         };
         let timesteps = vec![0.0; batch];
         ops.reset_peak();
-        let hint = network.hint(&zeros(&[batch, 3, height * HINT_SCALE, width * HINT_SCALE])?).ok()?;
+        let hint = blank(&[batch, 3, height * HINT_SCALE, width * HINT_SCALE]).ok()?;
+        let hint = network.hint(&hint).ok()?;
         let input = Input { y: y.as_ref(), ..Input::new(&x, &timesteps, &context) };
         network.residuals(&mut Session::new(), &hint, input, 1.0).ok()?;
-        ops.peak_bytes().map(|bytes| bytes as u64)
+        ops.peak_bytes().map(|bytes| counted.whole(bytes))
     }
 }
 

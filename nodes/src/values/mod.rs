@@ -7,6 +7,7 @@ mod autoencoder;
 mod clip;
 mod conditioning;
 mod control;
+mod counted;
 mod image;
 mod latent;
 mod mask;
@@ -78,6 +79,13 @@ pub(crate) fn tensor_bytes(tensor: &Tensor) -> u64 {
 /// A tensor's elements in row-major order.
 pub(crate) fn elements(tensor: &Tensor) -> Result<Vec<f32>, NodeError> {
     tensor.to_dtype(DType::F32).and_then(|t| t.flatten_all()).and_then(|t| t.to_vec1()).or_node()
+}
+
+/// Rounded to whole numbers, halves to the even one as PyTorch does it; candle's own rounding takes them away from zero.
+/// A mask that was scaled to half its size is full of halves.
+pub(crate) fn round(tensor: &Tensor) -> Result<Tensor, NodeError> {
+    let rounded = elements(tensor)?.into_iter().map(f32::round_ties_even).collect();
+    self::tensor(rounded, tensor.dims())
 }
 
 /// A CPU tensor of elements in row-major order.

@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use candle_core::Tensor;
 use ebb_engine::node::{Context, NodeError, Saving};
 use ebb_engine::residency::{Component, ComponentKey, ComponentSpec, Lease, LoadProgress, Loader};
 use ebb_engine::value::Payload;
 use ebb_models::LoadOptions;
 use ebb_models::denoiser::{Denoiser, Input, Session};
+use ebb_models::ops::blank;
 use ebb_models::source::Source;
 use ebb_sampling::ModelSampling;
 use ebb_sampling::guidance::Hooks;
 use ebb_weights::WeightSource;
 
+use super::counted::{CELLS, Counted};
 use super::model_error;
 use super::tensors::Tensors;
 use crate::compute::{Compute, InMemory};
@@ -189,16 +190,14 @@ impl Model {
         let ops = self.weights.compute.counting();
         let source = &self.weights.tensors.source;
         let network = (self.family.denoiser)(&ops, source, LoadOptions::default()).ok()?;
-        let zeros =
-            |dims: &[usize]| Tensor::zeros(dims, candle_core::DType::F32, &candle_core::Device::Cpu).ok();
-        let x = zeros(&[batch, network.input_channels(), height, width])?;
-        let context = zeros(&[batch, tokens, network.context_channels()])?;
-        let y = network.y_channels().map(|channels| zeros(&[batch, channels]));
-        let y = match y {
-            Some(y) => Some(y?),
+        let counted = Counted::of(batch, height, width, CELLS);
+        let x = blank(&[counted.batch, network.input_channels(), counted.height, counted.width]).ok()?;
+        let context = blank(&[counted.batch, tokens, network.context_channels()]).ok()?;
+        let y = match network.y_channels() {
+            Some(channels) => Some(blank(&[counted.batch, channels]).ok()?),
             None => None,
         };
-        let timesteps = vec![0.0; batch];
+        let timesteps = vec![0.0; counted.batch];
         ops.reset_peak();
         let input = Input {
             x: &x,
@@ -209,7 +208,7 @@ impl Model {
             control: None,
         };
         network.denoise(&mut Session::new(), input).ok()?;
-        ops.peak_bytes().map(|bytes| bytes as u64)
+        ops.peak_bytes().map(|bytes| counted.whole(bytes))
     }
 }
 

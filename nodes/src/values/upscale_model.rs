@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use candle_core::{DType, Device, Tensor};
 use ebb_engine::node::{Context, NodeError};
 use ebb_engine::residency::{Component, ComponentSpec, Lease};
 use ebb_engine::value::Payload;
 use ebb_models::LoadOptions;
+use ebb_models::ops::blank;
 use ebb_models::upscaler::Upscaler;
 use ebb_weights::{ModelFile, WeightSource};
 
@@ -105,8 +105,7 @@ impl UpscaleModel {
         let ops = self.0.compute.counting();
         let network = Upscaler::load(&ops, &self.0.tensors.source, LoadOptions::default()).ok()?;
         ops.reset_peak();
-        let zeros = Tensor::zeros((1, 3, height, width), DType::F32, &Device::Cpu).ok()?;
-        network.upscale(&zeros).ok()?;
+        network.upscale(&blank(&[1, 3, height, width]).ok()?).ok()?;
         ops.peak_bytes().map(|bytes| bytes as u64)
     }
 }

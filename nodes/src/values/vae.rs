@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::Tensor;
 use ebb_engine::node::{Context, NodeError};
 use ebb_engine::residency::{Component, ComponentSpec, Lease, LoadProgress, Loader};
 use ebb_engine::value::Payload;
 use ebb_models::LoadOptions;
+use ebb_models::ops::blank;
 use ebb_weights::WeightSource;
 
 use super::autoencoder::{Autoencoder, Kind};
+use super::counted::{CELLS, Counted};
 use super::model::load_progress;
 use super::model_error;
 use super::tensors::Tensors;
@@ -111,29 +113,34 @@ impl Vae {
     /// Bytes of scratch that decoding `batch` latents of a size in cells takes.
     pub fn decode_scratch(&self, batch: usize, height: usize, width: usize) -> Option<u64> {
         // The pixels leave the pool, and become a picture in three steps, each of which holds two of them.
-        let pixels = 3 * batch as u64 * (height * width) as u64 * (self.scale() as u64).pow(2);
+        let sides = [height * self.scale(), width * self.scale(), 3];
+        let pixels = sides.iter().fold(batch as u64, |n, side| n.saturating_mul(*side as u64));
+        let counted = Counted::of(batch, height, width, CELLS);
+        let Counted { batch, height, width, .. } = counted;
         let network =
-            self.count(|vae| vae.decode(&zeros(&[batch, vae.latent_channels(), height, width])?))?;
-        Some(network.saturating_add(pixels * 4 * 3))
+            self.count(&counted, |vae| vae.decode(&blank(&[batch, vae.latent_channels(), height, width])?))?;
+        Some(network.saturating_add(pixels.saturating_mul(4 * 3)))
     }
 
     /// Bytes of scratch that encoding `batch` pictures of a size in pixels takes.
     pub fn encode_scratch(&self, batch: usize, height: usize, width: usize) -> Option<u64> {
-        self.count(|vae| vae.encode(&zeros(&[batch, 3, height, width])?))
+        let counted = Counted::of(batch, height, width, CELLS * self.scale().pow(2));
+        let Counted { batch, height, width, .. } = counted;
+        self.count(&counted, |vae| vae.encode(&blank(&[batch, 3, height, width])?))
     }
 
-    fn count(&self, run: impl FnOnce(&Autoencoder) -> ebb_models::Result<Tensor>) -> Option<u64> {
+    fn count(
+        &self,
+        counted: &Counted,
+        run: impl FnOnce(&Autoencoder) -> ebb_models::Result<Tensor>,
+    ) -> Option<u64> {
         let ops = self.0.compute.counting();
         let vae =
             Autoencoder::load(self.0.kind, &ops, &self.0.tensors.source, LoadOptions::default()).ok()?;
         ops.reset_peak();
         run(&vae).ok()?;
-        ops.peak_bytes().map(|bytes| bytes as u64)
+        ops.peak_bytes().map(|bytes| counted.whole(bytes))
     }
-}
-
-fn zeros(dims: &[usize]) -> candle_core::Result<Tensor> {
-    Tensor::zeros(dims, DType::F32, &Device::Cpu)
 }
 
 impl Payload for Vae {

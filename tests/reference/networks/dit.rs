@@ -55,6 +55,7 @@ fn check(folder: &Path, family: &str, report: &mut Report, load: Load) -> AnyRes
             record(report, backend, "vae_encoded", sd::encode(&kit, &vae), BOUND);
         }
     }
+    kit.leave_none_out(report);
     Ok(())
 }
 

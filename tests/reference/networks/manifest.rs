@@ -11,6 +11,24 @@ use ebb_models::source::{Prefixed, Stored};
 use super::synth::Synth;
 use crate::support::{AnyResult, Report, tensors};
 
+/// What networks are given; every other key of `io.safetensors` is what they give.
+const INPUTS: [&str; 11] = [
+    "context",
+    "controlnet.hint",
+    "guidance",
+    "image",
+    "input_ids",
+    "latent",
+    "timestep",
+    "vae_image",
+    "vae_latent",
+    "x",
+    "y",
+];
+
+/// The backend that runs by default.
+pub(crate) const KERNELS: &str = "kernels";
+
 /// What `manifest.json` says of a family, and the tensors of `io.safetensors`.
 pub(crate) struct Kit {
     json: serde_json::Value,
@@ -50,6 +68,11 @@ impl Kit {
         self.json[entry].as_f64().ok_or_else(|| format!("the manifest has no {entry}").into())
     }
 
+    /// Fails for every key of `io.safetensors` that no comparison has read.
+    pub(crate) fn leave_none_out(&self, report: &mut Report) {
+        report.leave_none_out(self.io.keys(), &INPUTS, |key| format!("{KERNELS}:{key}"));
+    }
+
     /// A tensor of `io.safetensors`.
     pub(crate) fn input(&self, key: &str) -> AnyResult<&Tensor> {
         self.io.get(key).ok_or_else(|| format!("io.safetensors has no {key}").into())
@@ -58,7 +81,7 @@ impl Kit {
 
 /// Backends that every network is compared on.
 pub(crate) fn backends() -> AnyResult<Vec<(&'static str, Ops)>> {
-    Ok(vec![("kernels", kernels()?), ("candle", Ops::candle(candle_core::Device::Cpu, Precision::F32))])
+    Ok(vec![(KERNELS, kernels()?), ("candle", Ops::candle(candle_core::Device::Cpu, Precision::F32))])
 }
 
 /// What runs by default.

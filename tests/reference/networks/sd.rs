@@ -68,6 +68,7 @@ fn check(folder: &Path, family: &str, report: &mut Report) -> AnyResult {
             control(&kit, &ops, &unet, backend, report)?;
         }
     }
+    kit.leave_none_out(report);
     Ok(())
 }
 

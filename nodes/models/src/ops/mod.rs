@@ -65,6 +65,15 @@ macro_rules! dispatch {
     };
 }
 
+/// A tensor of any shape that holds a single zero: what a backend that only counts is given and gives. A real one
+/// would take the memory that the count is to tell of beforehand.
+///
+/// # Errors
+/// None that a shape could cause; candle's type says so nowhere.
+pub fn blank(dims: &[usize]) -> Result<Tensor> {
+    Ok(Tensor::zeros((), candle_core::DType::F32, &Device::Cpu)?.broadcast_as(dims)?)
+}
+
 impl Ops {
     /// The kernels, with what they share: workers and a pool of buffers.
     pub fn cpu(kernels: Kernels, precision: Precision) -> Self {
@@ -194,6 +203,9 @@ impl Ops {
     pub fn from_nchw(&self, x: &Tensor) -> Result<Act> {
         let (n, c, h, w) = x.dims4()?;
         let dims = Dims { n, h, w, c };
+        if let Backend::Meta(meta) = &*self.0 {
+            return meta.upload(dims, &[]);
+        }
         match &*self.0 {
             Backend::Cpu(cpu) => with_values(x, |values| cpu.upload_nchw(dims, values)),
             _ => with_values(&x.permute((0, 2, 3, 1))?, |values| self.upload(dims, values)),
@@ -203,8 +215,12 @@ impl Ops {
     /// An activation as an NCHW f32 tensor on the CPU.
     pub fn to_nchw(&self, x: &Act) -> Result<Tensor> {
         let Dims { n, h, w, c } = x.dims();
-        if let Backend::Cpu(cpu) = &*self.0 {
-            return Ok(Tensor::from_vec(cpu.download_nchw(x)?, (n, c, h, w), &Device::Cpu)?);
+        match &*self.0 {
+            Backend::Cpu(cpu) => {
+                return Ok(Tensor::from_vec(cpu.download_nchw(x)?, (n, c, h, w), &Device::Cpu)?);
+            }
+            Backend::Meta(_) => return blank(&[n, c, h, w]),
+            Backend::Candle(_) => {}
         }
         let nhwc = Tensor::from_vec(self.download(x)?, (n, h, w, c), &Device::Cpu)?;
         Ok(nhwc.permute((0, 3, 1, 2))?.contiguous()?)
@@ -213,12 +229,18 @@ impl Ops {
     /// An `[n, tokens, c]` tensor as an activation.
     pub fn from_tokens(&self, x: &Tensor) -> Result<Act> {
         let (n, t, c) = x.dims3()?;
+        if let Backend::Meta(meta) = &*self.0 {
+            return meta.upload(Dims::tokens(n, t, c), &[]);
+        }
         with_values(x, |values| self.upload(Dims::tokens(n, t, c), values))
     }
 
     /// An activation as an `[n, tokens, c]` f32 tensor on the CPU.
     pub fn to_tokens(&self, x: &Act) -> Result<Tensor> {
         let d = x.dims();
+        if let Backend::Meta(_) = &*self.0 {
+            return blank(&[d.n, d.positions(), d.c]);
+        }
         Ok(Tensor::from_vec(self.download(x)?, (d.n, d.positions(), d.c), &Device::Cpu)?)
     }
 
