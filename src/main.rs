@@ -2,6 +2,10 @@
 
 mod cli;
 
+/// A server outlives the job for which there was no memory.
+#[global_allocator]
+static ALLOCATOR: ebb_kernels::heap::WithReserve = ebb_kernels::heap::WithReserve;
+
 fn main() -> std::process::ExitCode {
     cli::main()
 }

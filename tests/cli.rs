@@ -288,6 +288,54 @@ fn a_report_that_cannot_be_written_is_told_before_the_work() {
 }
 
 #[test]
+fn a_plan_quantises_only_where_it_may_and_the_run_does_as_it_says() {
+    let place = Place::new();
+    let demo = demo();
+    let demo = demo.to_str().unwrap();
+    // Many small pictures: sampling is the largest step.
+    let many = "--set 5.width=64 --set 5.height=64 --set 5.batch_size=16 --set KSampler.steps=1";
+    let many: Vec<&str> = many.split(' ').collect();
+    let plan = |memory: &str, more: &[&str]| {
+        let arguments = ["plan", demo, "--format", "json", "--savings", "none", "--memory", memory];
+        let output = place.ebb(arguments.iter().chain(&many).chain(more));
+        serde_json::from_str::<Json>(&succeeds(&output)).unwrap()
+    };
+    let mut budget = plan("none", &[])["predicted_peak"].as_u64().unwrap();
+    while plan(&budget.to_string(), &[])["refusal"].is_null() {
+        budget -= budget / 50;
+    }
+    let budget = budget.to_string();
+    let refused = plan(&budget, &[]);
+    assert!(refused["refusal"].to_string().contains("a saving that --savings leaves out"), "{refused}");
+    let allowed = plan(&budget, &["--allow-quantize"]);
+    assert!(allowed["refusal"].is_null(), "{allowed}");
+    assert!(allowed["decisions"].to_string().contains("q8_0"), "{allowed}");
+    let run = [
+        "run",
+        demo,
+        "--savings",
+        "none",
+        "--memory",
+        budget.as_str(),
+        "--allow-quantize",
+        "--report",
+        "r.json",
+    ];
+    succeeds(&place.ebb(run.iter().chain(&many)));
+    let report: Json = serde_json::from_slice(&std::fs::read(place.path("r.json")).unwrap()).unwrap();
+    assert!(report["loads"].to_string().contains("(q8_0)"), "{report}");
+    let memory = &report["memory"];
+    assert!(memory["ledger_peak"].as_u64() <= memory["predicted_peak"].as_u64(), "{memory}");
+    let timeline = &memory["timeline"];
+    assert!(
+        timeline["samples"].as_array().unwrap().len() > 2
+            && timeline["owners"].to_string().contains("denoiser")
+    );
+    #[cfg(target_os = "linux")]
+    assert!(memory["named"]["ledger"].as_u64().unwrap() > 1 << 20, "{memory}");
+}
+
+#[test]
 fn nodes_and_models_are_described() {
     let place = Place::new();
     let list = succeeds(&place.ebb(["nodes"]));

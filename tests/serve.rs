@@ -359,3 +359,34 @@ fn testing_nodes_are_there_when_a_test_build_is_asked_for_them() {
     assert_eq!(status, 400, "{answer}");
     assert!(answer.contains("node StubImage does not exist"), "{answer}");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_job_that_the_system_has_no_memory_for_fails_and_the_server_goes_on() {
+    let place = Place::new();
+    // No more than 1.5 GiB of address space, whatever --memory thinks there is.
+    let server = place.serve("ulimit -v 1572864;");
+    let mut large = sampling(1, 1);
+    for (input, value) in [("width", 512), ("height", 512), ("batch_size", 128)] {
+        large["5"]["inputs"][input] = json!(value);
+    }
+    let wide = json!({
+        "1": {"class_type": "EmptyImage", "inputs": {"width": 16000, "height": 16000, "batch_size": 1, "color": 255}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "wide"}},
+    });
+    // Nobody foretells what this takes: a copy of the picture for each of its steps.
+    let grown = json!({
+        "1": {"class_type": "EmptyImage", "inputs": {"width": 6000, "height": 6000, "batch_size": 1, "color": 255}},
+        "2": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}},
+        "3": {"class_type": "ImageBlend", "inputs": {
+            "image1": ["1", 0], "image2": ["2", 0], "blend_factor": 0.5, "blend_mode": "overlay"}},
+        "4": {"class_type": "SaveImage", "inputs": {"images": ["3", 0], "filename_prefix": "grown"}},
+    });
+    for prompt in [large, wide, grown] {
+        let id = server.submit(&prompt);
+        let error = server.until(&id, "failed")["error"].to_string();
+        assert!(error.contains("OutOfMemoryError"), "{error}");
+        let id = server.submit(&sampling(1, 2));
+        server.until(&id, "succeeded");
+    }
+}

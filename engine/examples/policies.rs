@@ -2,7 +2,12 @@
 //!
 //! ```sh
 //! cargo run --release -p ebb-engine --example policies
+//! curl http://127.0.0.1:8188/history > history.json
+//! cargo run --release -p ebb-engine --example policies -- history.json
 //! ```
+//!
+//! The second one simulates a recorded stream: the jobs of a server's history (Ebb's or ComfyUI's) in their order, or a text file
+//! with a model's name on each line.
 //!
 //! The jobs run through the engine itself, with components that weigh nothing but say that they do, so that what is
 //! counted is what a server would load. The optimum is Belady's (IBM Systems Journal 5, 1966): with the whole
@@ -79,7 +84,7 @@ fn loads(stream: &[usize], room: usize, choice: Choice) -> usize {
     let residency = match choice {
         Choice::None => Residency::new(KeepNothing, budget),
         Choice::KeepLast => Residency::new(KeepLast, budget),
-        Choice::Lru => Residency::new(Lru(MODELS), budget),
+        Choice::Lru => Residency::new(Lru(usize::MAX), budget),
         Choice::Foresight { .. } => Residency::new(Foresight, budget),
     };
     let shown = if let Choice::Foresight { shown } = choice { shown } else { 0 };
@@ -178,7 +183,41 @@ fn head(first: &str) {
     println!("|---|---|---|---|---|---|---|---|---|");
 }
 
+/// The models of recorded jobs, numbered as they first appear, and how many there are.
+fn recorded(text: &str) -> (Vec<usize>, usize) {
+    let names: Vec<String> = match serde_json::from_str::<serde_json::Value>(text) {
+        Ok(serde_json::Value::Object(history)) => history.values().filter_map(model_of).collect(),
+        _ => text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect(),
+    };
+    let mut known: Vec<&str> = Vec::new();
+    let numbers = names.iter().map(|name| {
+        known.iter().position(|other| other == name).unwrap_or_else(|| {
+            known.push(name);
+            known.len() - 1
+        })
+    });
+    let numbers = numbers.collect();
+    (numbers, known.len())
+}
+
+/// The first model file that a job of a history names.
+fn model_of(entry: &serde_json::Value) -> Option<String> {
+    let nodes = entry["prompt"][2].as_object()?;
+    let named = |input: &str| nodes.values().find_map(|node| node["inputs"][input].as_str());
+    ["ckpt_name", "unet_name", "model_path"].into_iter().find_map(named).map(str::to_owned)
+}
+
 fn main() {
+    if let Some(file) = std::env::args_os().nth(1) {
+        let text = std::fs::read_to_string(&file).expect("the recorded stream can be read");
+        let (stream, models) = recorded(&text);
+        println!("Loads of {} recorded jobs over {models} models.\n", stream.len());
+        head("room for");
+        for room in 1..=models {
+            row(&format!("{room} models"), &stream, room);
+        }
+        return;
+    }
     println!("Loads of {JOBS} jobs over {MODELS} models, with room for 3.\n");
     head("stream");
     let rows: Vec<Vec<usize>> = (1..=STREAMS)

@@ -34,6 +34,12 @@ pub use compute::{Compute, Room};
 pub use environment::Environment;
 pub use folders::Folders;
 
+/// Reads what all jobs share and nobody gives back, the tables of words: to be called when a process that runs jobs starts, so that
+/// the memory is part of the idle process and of no job.
+pub fn prepare() {
+    ebb_text::ClipVocabulary::prepare();
+}
+
 /// Adds every node of this crate.
 ///
 /// # Errors

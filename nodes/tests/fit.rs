@@ -43,7 +43,8 @@ struct Ran {
     ledger: u64,
 }
 
-async fn run(workflow: &Json, budget: Option<u64>, savings: Savings) -> Ran {
+/// An engine with a budget, and what it catches.
+fn engine(budget: Option<u64>, savings: Savings) -> (Engine, Arc<Mutex<Option<Tensor>>>, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let kernels = Kernels::new(Threads::new(2).unwrap(), Pool::new()).unwrap();
     let environment = Environment {
@@ -56,7 +57,17 @@ async fn run(workflow: &Json, budget: Option<u64>, savings: Savings) -> Ran {
     let caught = Arc::new(Mutex::new(None));
     registry.add(Catch(caught.clone())).unwrap();
     let config = EngineConfig { cache: CachePolicy::None, savings, ..EngineConfig::default() };
-    let engine = Engine::new(Arc::new(registry), Residency::new(KeepLast, budget), config);
+    (Engine::new(Arc::new(registry), Residency::new(KeepLast, budget), config), caught, folder)
+}
+
+async fn plan(workflow: &Json, budget: Option<u64>, savings: Savings) -> Plan {
+    let (engine, ..) = engine(budget, savings);
+    let valid = engine.validate(Workflow::from_json(workflow.clone()).unwrap(), None).await.unwrap();
+    engine.plan(&valid.graph)
+}
+
+async fn run(workflow: &Json, budget: Option<u64>, savings: Savings) -> Ran {
+    let (engine, caught, _folder) = engine(budget, savings);
     let valid = engine.validate(Workflow::from_json(workflow.clone()).unwrap(), None).await.unwrap();
     let plan = engine.plan(&valid.graph);
     let report = engine.run(Job::new("fit", valid.graph)).await.unwrap();
@@ -116,5 +127,30 @@ async fn tiles_blend_into_nearly_the_same_picture() {
     let mean = difference(&whole.picture, &tiled.picture);
     println!("tiles: mean difference {mean}");
     // Group norms see a tile and not the whole: a few of 255 steps of brightness.
+    assert!(mean > 0.0 && mean < 0.03, "{mean}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fewer_bits_a_weight_are_taken_only_where_they_are_allowed() {
+    let mut workflow = example("text-to-image.json");
+    // Many small pictures: sampling is the largest step.
+    for (input, value) in [("width", 64), ("height", 64), ("batch_size", 16)] {
+        workflow["5"]["inputs"][input] = json!(value);
+    }
+    let whole = run(&workflow, None, Savings::default()).await;
+    let narrow = Savings { narrow: true, ..Savings::NONE };
+    // The largest budget that is too small for the weights as they are.
+    let mut budget = whole.plan.predicted_peak;
+    while plan(&workflow, Some(budget), Savings::NONE).await.refusal.is_none() {
+        budget -= budget / 100;
+    }
+    let refusal = plan(&workflow, Some(budget), Savings::NONE).await.refusal.unwrap().1;
+    assert!(refusal.needed > budget, "{refusal}");
+    let narrowed = run(&workflow, Some(budget), narrow).await;
+    assert_eq!(kinds(&narrowed.plan), ["narrow"]);
+    assert!(narrowed.plan.refusal.is_none());
+    assert!(narrowed.ledger <= narrowed.plan.predicted_peak && narrowed.plan.predicted_peak <= budget);
+    let mean = difference(&whole.picture, &narrowed.picture);
+    println!("narrow: mean difference {mean}");
     assert!(mean > 0.0 && mean < 0.03, "{mean}");
 }

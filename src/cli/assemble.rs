@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ebb_engine::cache::CachePolicy;
 use ebb_engine::execute::{Engine, EngineConfig};
+use ebb_engine::node::Savings;
 use ebb_engine::registry::{DuplicateClass, Registry};
 use ebb_engine::residency::pressure::{self, System};
 use ebb_engine::residency::{Foresight, KeepLast, KeepNothing, Lru, Residency};
@@ -116,6 +117,9 @@ pub(super) fn engine_with(
     more: MoreNodes,
 ) -> Done<Arc<Engine>> {
     ebb_kernels::heap::share();
+    if !ebb_kernels::heap::put_by() {
+        tracing::warn!("the system has nothing to put by for when memory runs out");
+    }
     let mut registry = registry(folders, Some(options))?;
     more(&mut registry)?;
     let budget = options.memory.bytes();
@@ -128,6 +132,7 @@ pub(super) fn engine_with(
         None if cache == CachePolicy::None => Residency::new(KeepNothing, budget),
         None => Residency::new(Foresight, budget),
     };
+    residency.ask_system(ebb_kernels::heap::has);
     if options.memory == MemoryLimit::Auto
         && let Err(error) = pressure::watch(&residency, System::default(), PRESSURE)
     {
@@ -142,7 +147,7 @@ pub(super) fn engine_with(
     };
     let config = EngineConfig {
         cache,
-        savings: options.savings.0,
+        savings: Savings { narrow: options.allow_quantize, ..options.savings.0 },
         max_depth: options.max_depth,
         max_nodes: options.max_job_nodes,
     };

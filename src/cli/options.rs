@@ -57,6 +57,10 @@ pub(super) struct EngineOptions {
     /// Nodes that a job may have with those of its expansions
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     pub(super) max_job_nodes: usize,
+    /// Where none of --savings is enough, hold weights with fewer bits than their file has (q8_0, then q4_1): another,
+    /// close picture
+    #[arg(long)]
+    pub(super) allow_quantize: bool,
     /// Threads that compute [default: one a core]
     #[arg(long, value_name = "N")]
     pub(super) threads: Option<std::num::NonZeroUsize>,

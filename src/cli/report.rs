@@ -1,9 +1,12 @@
 //! `--report`: what a run did and what it cost, from its events alone.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use ebb_engine::events::{Event, EventKind};
 use ebb_engine::execute::RunReport;
+use ebb_engine::residency::{History, Residency, Sample, resident};
 use serde_json::{Value as Json, json};
 
 use super::failure::{Done, Failure};
@@ -67,9 +70,10 @@ impl Report {
         path: &Path,
         seconds: f64,
         run: Option<&RunReport>,
-        ledger_peak: u64,
+        memory: &Memory<'_>,
         files: &[PathBuf],
     ) -> Done {
+        let history = memory.residency.timeline().since(None);
         let report = json!({
             "ebb": env!("CARGO_PKG_VERSION"),
             "end": self.end,
@@ -82,11 +86,60 @@ impl Report {
             "files": files,
             "memory": {
                 "predicted_peak": run.map_or(self.predicted_peak, |run| run.predicted_peak),
-                "ledger_peak": ledger_peak,
+                "ledger_peak": memory.ledger_peak,
                 "process": process::memory(),
+                "idle": memory.idle,
+                "named": named(&history, memory.idle),
+                "timeline": history,
             },
         });
         write_whole(path, &(serde_json::to_string_pretty(&report)? + "\n"))
+    }
+}
+
+/// Whose memory a report is about.
+pub(super) struct Memory<'a> {
+    residency: &'a Residency,
+    /// `RssAnon` before anything ran.
+    idle: Option<u64>,
+    /// The most that the ledger named.
+    pub(super) ledger_peak: u64,
+}
+
+impl<'a> Memory<'a> {
+    /// That of this process, idle as it is now.
+    pub(super) fn idle(residency: &'a Residency) -> Self {
+        Self { residency, idle: resident().0, ledger_peak: 0 }
+    }
+}
+
+/// How much of the process's growth over its idle self the ledger names, where it had grown most.
+fn named(history: &History, idle: Option<u64>) -> Option<Json> {
+    let grown = |sample: &Sample| Some(sample.rss_anon?.saturating_sub(idle?)).filter(|grown| *grown > 0);
+    let most = history.samples.iter().max_by_key(|sample| grown(sample))?;
+    let (grown, ledger) = (grown(most)?, most.bytes.iter().sum::<u64>());
+    Some(json!({"t": most.t, "grown": grown, "ledger": ledger, "part": ledger as f64 / grown as f64}))
+}
+
+/// Samples memory ten times a second, so that a step which says nothing is seen as well. Stops when dropped.
+pub(super) struct Sampling(tokio::task::JoinHandle<()>);
+
+impl Sampling {
+    /// Begins. Must be called within a runtime.
+    pub(super) fn begin(residency: &Arc<Residency>) -> Self {
+        let residency = residency.clone();
+        Self(tokio::spawn(async move {
+            loop {
+                residency.sample();
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }))
+    }
+}
+
+impl Drop for Sampling {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

@@ -15,7 +15,7 @@ use serde_json::Value as Json;
 use super::failure::{Done, Failure};
 use super::options::{ChangeOptions, EngineOptions, FolderOptions};
 use super::progress::Bars;
-use super::report::{self, Report};
+use super::report::{self, Memory, Report, Sampling};
 use super::{assemble, saved, workflow};
 
 /// Arguments of `ebb run`.
@@ -68,6 +68,7 @@ pub(super) fn run(arguments: Arguments) -> Done {
     if let Some(path) = &report {
         report::writable(path)?;
     }
+    ebb_nodes::prepare();
     let opened = workflow::open(&file, &changes, engine.registry())?;
     let targets = workflow::targets(&changes, &opened.workflow)?;
     let runtime = assemble::runtime()?;
@@ -85,6 +86,7 @@ pub(super) fn run(arguments: Arguments) -> Done {
         folders: folders.pictures(),
         kept: Mutex::default(),
     });
+    let mut memory = Memory::idle(engine.residency());
     let started = Instant::now();
     let ended =
         runtime.block_on(execute(&engine, valid, Json::Object(opened.extra_pnginfo), listener.clone()));
@@ -96,7 +98,8 @@ pub(super) fn run(arguments: Arguments) -> Done {
         writeln!(std::io::stdout(), "{}", file.display())?;
     }
     if let Some(path) = report {
-        kept.write(&path, seconds, ended.as_ref().ok(), engine.residency().ledger().peak(), &files)?;
+        memory.ledger_peak = engine.residency().ledger().peak();
+        kept.write(&path, seconds, ended.as_ref().ok(), &memory, &files)?;
     }
     match ended {
         Ok(_) if partly.is_some() => Err(Failure::workflow("some outputs did not run: see above")),
@@ -132,7 +135,9 @@ async fn execute(
             }
         }
     });
+    let sampling = Sampling::begin(engine.residency());
     let ended = engine.run(job).await;
+    drop(sampling);
     watch.abort();
     ended
 }

@@ -176,6 +176,7 @@ pub(super) fn run(arguments: Arguments) -> Done {
     config.check()?;
     let (folders, options) = (&arguments.folders, &arguments.engine);
     let engine = assemble::engine_with(folders, options, CachePolicy::LastRun, arguments.more_nodes())?;
+    ebb_nodes::prepare();
     let mut workshop = EngineWorkshop::new(engine);
     if arguments.prefer_resident > 0 {
         workshop = workshop.planning();

@@ -19,7 +19,7 @@ use super::{Engine, RunError, RunReport};
 use crate::cache::{By, Entry};
 use crate::events::EventKind;
 use crate::graph::NodeIx;
-use crate::node::{Context, NodeError, NodeRef, Outputs, RunInfo};
+use crate::node::{Context, NodeError, NodeRef, Outputs, RunInfo, Sketch};
 use crate::schema::{Hidden, Work};
 use crate::validate::objection;
 use crate::value::Column;
@@ -296,16 +296,24 @@ impl<'e> Run<'e> {
         self.reached(ix);
         let context = self.context(ix);
         let class = self.board.graph.node(ix).class.clone();
-        let calls = calls(&class, &self.columns(ix));
+        let columns = self.columns(ix);
+        let read: u64 = columns.iter().filter_map(|(_, column)| Some(column.as_ref()?.bytes())).sum();
+        let calls = calls(&class, &columns);
+        drop(columns);
         // Where every call is blocked, the node's own code has no part in it.
         let work = if calls.iter().any(|call| matches!(call, Call::Run(_))) {
             class.schema.work
         } else {
             Work::Light
         };
+        let forecast = self.board.prepared.forecasts.of(ix);
+        let made: u64 = forecast.map_or(0, |forecast| forecast.outputs.iter().map(Sketch::bytes).sum());
+        // Tensors between inputs and outputs are taken without asking: most nodes have no more than this of them.
+        let around = read.saturating_add(made).saturating_mul(2);
         match work {
             Work::Light => {
-                let given = invoke::run(&*class.node, &context, calls);
+                let room = context.residency().system_room(&class.name, around);
+                let given = room.and_then(|()| invoke::run(&*class.node, &context, calls));
                 self.ran(ix, given)
             }
             Work::Async => {
@@ -335,7 +343,10 @@ impl<'e> Run<'e> {
                     };
                     let work = move || {
                         let given = match &turn {
-                            Some(_) => invoke::run(&*class.node, &context, calls),
+                            Some(_) => context
+                                .residency()
+                                .system_room(&class.name, around)
+                                .and_then(|()| invoke::run(&*class.node, &context, calls)),
                             None => Err(NodeError::cancelled()),
                         };
                         drop(turn);

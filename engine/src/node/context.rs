@@ -163,12 +163,18 @@ impl Context {
         if self.run.cancel.is_cancelled() { Err(NodeError::cancelled()) } else { Ok(()) }
     }
 
-    /// Reports progress and stops a node whose run was cancelled.
+    /// Ends a node that has used up what the process had put by: before anything else is asked for.
+    fn memory_left(&self) -> Result<(), NodeError> {
+        self.run.residency.system_room(&self.node.class, 0)
+    }
+
+    /// Reports progress and stops a node whose run was cancelled, or for which there was not enough memory.
     ///
     /// # Errors
-    /// A cancellation, if the run was asked to stop.
+    /// A cancellation, if the run was asked to stop; not enough memory.
     pub fn progress(&self, value: f64, max: f64) -> Result<(), NodeError> {
         self.check()?;
+        self.memory_left()?;
         self.emit(EventKind::Progress { node: self.node.clone(), value, max, preview: None });
         Ok(())
     }
@@ -179,6 +185,7 @@ impl Context {
     /// A cancellation, if the run was asked to stop.
     pub fn progress_with_preview(&self, value: f64, max: f64, preview: Preview) -> Result<(), NodeError> {
         self.check()?;
+        self.memory_left()?;
         let preview = Some(Arc::new(preview));
         self.emit(EventKind::Progress { node: self.node.clone(), value, max, preview });
         Ok(())

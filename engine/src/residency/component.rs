@@ -107,7 +107,8 @@ impl fmt::Debug for Loader {
 
 /// Holds a component in memory for as long as it lives.
 pub struct Lease<C> {
-    component: Arc<C>,
+    /// There until the lease is dropped.
+    component: Option<Arc<C>>,
     key: ComponentKey,
     residency: Arc<Residency>,
     /// Which of the leases on the component this is.
@@ -116,7 +117,7 @@ pub struct Lease<C> {
 
 impl<C> Lease<C> {
     pub(super) fn new(component: Arc<C>, key: ComponentKey, residency: Arc<Residency>, ticket: u64) -> Self {
-        Self { component, key, residency, ticket }
+        Self { component: Some(component), key, residency, ticket }
     }
 
     /// Which weights.
@@ -129,12 +130,17 @@ impl<C> Deref for Lease<C> {
     type Target = C;
 
     fn deref(&self) -> &C {
-        &self.component
+        match &self.component {
+            Some(component) => component,
+            None => unreachable!("only a lease that is being dropped has none"),
+        }
     }
 }
 
 impl<C> Drop for Lease<C> {
     fn drop(&mut self) {
+        // First: where this was the last use, the manager gives the weights back, and says so when they are gone.
+        self.component = None;
         self.residency.release(&self.key, self.ticket);
     }
 }

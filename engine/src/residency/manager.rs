@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use super::Item;
 use super::component::{ComponentKey, ComponentSpec};
@@ -35,6 +35,8 @@ pub struct Residency {
     jobs: AtomicU64,
     /// Jobs that run, in the order in which they began, and who listens to them.
     listeners: Mutex<Vec<Listener>>,
+    /// Whether the system would give so many bytes more.
+    headroom: OnceLock<Headroom>,
 }
 
 /// A running job and who listens to it.
@@ -42,6 +44,10 @@ type Listener = (Arc<str>, Arc<dyn EventSink>);
 
 /// Why something goes that the user, or what speaks for him, wants to go.
 const BY_HAND: &str = "it was asked for";
+
+/// Tells whether the system would give so many bytes more; of 0 bytes, whether what the process puts by for emergencies
+/// is there.
+pub type Headroom = fn(u64) -> bool;
 
 #[derive(Default)]
 pub(super) struct State {
@@ -150,7 +156,20 @@ impl Residency {
             clock: Arc::default(),
             jobs: AtomicU64::new(0),
             listeners: Mutex::default(),
+            headroom: OnceLock::new(),
         })
+    }
+
+    /// Has the system asked before memory is taken: a limit on the process is then a job's error and not the
+    /// process's end. Only the first call counts.
+    pub fn ask_system(&self, headroom: Headroom) {
+        // A second one would ask the same system.
+        let _ = self.headroom.set(headroom);
+    }
+
+    /// Whether the system would give so many bytes more, as far as anybody can ask it.
+    pub(super) fn system_has(&self, bytes: u64) -> bool {
+        self.headroom.get().is_none_or(|has| has(bytes))
     }
 
     /// The ledger.

@@ -31,10 +31,10 @@ pub use component::{Component, ComponentKey, ComponentSpec, Lease, LoadProgress,
 pub use item::Item;
 pub use ledger::{Held, Ledger, Owner, OwnerKind};
 pub(crate) use load::Meanwhile;
-pub use manager::{EvictError, Holder, Residency, Resident, ResidentState};
+pub use manager::{EvictError, Headroom, Holder, Residency, Resident, ResidentState};
 pub use outlook::{QueuedJob, Upcoming};
 pub use policy::{Candidate, Foresight, KeepLast, KeepNothing, Lru, NextUse, Policy};
-pub use process::rss_anon;
+pub use process::{resident, rss_anon};
 pub use room::Reservation;
 pub use shelf::CachedOutput;
 pub(crate) use shelf::Shelf;

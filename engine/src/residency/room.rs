@@ -57,6 +57,14 @@ impl Residency {
         let bytes = owners.iter().fold(0u64, |sum, (_, bytes)| sum.saturating_add(*bytes));
         // Another thread may take the room that was made, so it is looked for again.
         loop {
+            if let Err(refused) = self.system_room(what, bytes) {
+                if whom == For::Node && self.waited_for_a_read_ahead() {
+                    context.check()?;
+                    continue;
+                }
+                self.mark(MarkKind::Refused, what, Some(bytes), for_whom(On::Node(context, what)));
+                return Err(refused);
+            }
             match self.ledger().hold_within(self.budget().unwrap_or(u64::MAX), owners) {
                 Ok(held) => return Ok(held),
                 Err(back) => owners = back,
@@ -70,6 +78,25 @@ impl Residency {
                 return Err(refused);
             }
         }
+    }
+
+    /// Sees to it that the system would give `bytes` more: what may go makes way until it would.
+    ///
+    /// # Errors
+    /// Where it would not even so.
+    pub(crate) fn system_room(&self, what: &str, bytes: u64) -> Result<(), NodeError> {
+        while !self.system_has(bytes) {
+            // Nobody says how much is missing; of 0 bytes, what is put by is.
+            if self.give_back(bytes.max(1)) == 0 {
+                let held = self.ledger().total();
+                return Err(NodeError::memory(format!(
+                    "{what} needs {bytes} bytes, and the system has no more to give: this process is limited, or others \
+                     hold the rest; {held} bytes are held by what is running; raise the limit, or use a smaller picture, \
+                     batch or model"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Gives back what is needed last until `bytes` more fit the budget. Gives nothing back if that would not do.

@@ -380,3 +380,35 @@ fn pressure_from_outside_takes_what_is_needed_last() {
     assert_eq!(residency.give_back(6), 10);
     assert_eq!(&*residency.residents()[0].label, "c");
 }
+
+/// Weights that note what the ledger says as they go.
+struct Noted(Arc<Ledger>, Arc<Mutex<Option<u64>>>);
+
+impl Component for Noted {
+    fn bytes(&self) -> u64 {
+        50
+    }
+}
+
+impl Drop for Noted {
+    fn drop(&mut self) {
+        *self.1.lock().unwrap() = Some(self.0.total());
+    }
+}
+
+#[test]
+fn the_ledger_names_bytes_until_they_are_gone() {
+    let residency = Residency::new(KeepNothing, Some(BUDGET));
+    let said = Arc::new(Mutex::new(None));
+    let noted = || Ok(Noted(residency.ledger().clone(), said.clone()));
+    // The last use ends.
+    drop(context(&residency, "job").component(&spec("a", 50), |_| noted()).unwrap());
+    assert_eq!((said.lock().unwrap().take(), residency.ledger().total()), (Some(50), 0));
+    // A load that was paid for fails: what it had read goes first as well.
+    let failed = context(&residency, "job").component(&spec("a", 50), |_| {
+        let _read = noted()?;
+        Err::<Noted, _>(crate::node::NodeError::failed("broken"))
+    });
+    assert!(failed.is_err());
+    assert_eq!((said.lock().unwrap().take(), residency.ledger().total()), (Some(50), 0));
+}

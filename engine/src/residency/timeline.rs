@@ -45,6 +45,8 @@ pub struct Sample {
     pub bytes: Vec<u64>,
     /// `RssAnon` of the process.
     pub rss_anon: Option<u64>,
+    /// `VmHWM` of the process: the most that was resident until then, pages of files included.
+    pub vm_hwm: Option<u64>,
 }
 
 /// What happened.
@@ -200,7 +202,7 @@ impl Timeline {
         if !due || self.sampled.compare_exchange(last, t, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             return;
         }
-        let rss_anon = process::rss_anon();
+        let (rss_anon, vm_hwm) = process::resident();
         let owners = ledger.owners();
         let mut rings = self.lock();
         let mut bytes = vec![0; rings.bands.len()];
@@ -212,7 +214,7 @@ impl Timeline {
         if rings.samples.len() == SAMPLES {
             rings.samples.pop_front();
         }
-        let sample = Arc::new(Sample { t, bytes, rss_anon });
+        let sample = Arc::new(Sample { t, bytes, rss_anon, vm_hwm });
         rings.samples.push_back(sample.clone());
         drop(rings);
         // Nobody may be listening.

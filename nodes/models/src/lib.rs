@@ -12,6 +12,7 @@
 //! - [`unet`]: the denoiser of SD 1, SD 2 and SDXL
 //! - [`dit`]: the transformers of SD 3 and Flux
 //! - [`lora`]: patches as views on a source
+//! - [`narrow`], [`quantize`], [`stream`]: fewer bits a weight, and weights that stay in their file
 //! - [`controlnet`]: what guides it
 //! - [`vae`]: the KL autoencoder; [`taesd`]: the one for previews
 //! - [`upscaler`]: ESRGAN and its kin
@@ -22,6 +23,7 @@ pub mod denoiser;
 pub mod dit;
 mod error;
 pub mod lora;
+pub mod narrow;
 pub mod ops;
 mod params;
 pub mod quantize;

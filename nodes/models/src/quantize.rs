@@ -15,7 +15,7 @@ use ebb_weights::{DType, Metadata, ModelFile, TensorSpec, TensorView, WeightErro
 use crate::{Error, Result};
 
 /// Weights below this number are not worth their error.
-const SMALL: usize = 4096;
+pub(crate) const SMALL: usize = 4096;
 
 /// What was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

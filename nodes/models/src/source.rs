@@ -58,6 +58,15 @@ impl Values {
         }
     }
 
+    /// Some of the values, widened to f32.
+    pub(crate) fn wide(&self, range: std::ops::Range<usize>) -> Vec<f32> {
+        match self {
+            Self::F32(v) => v[range].to_vec(),
+            Self::F16(v) => v[range].iter().copied().map(f16::to_f32).collect(),
+            Self::Bf16(v) => v[range].iter().copied().map(bf16::to_f32).collect(),
+        }
+    }
+
     /// Widens to f32 (exact for every stored type).
     pub fn into_f32(self) -> Vec<f32> {
         match self {

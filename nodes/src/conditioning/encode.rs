@@ -36,7 +36,8 @@ impl Node for CLIPTextEncode {
 /// The encoders that an encoding node will hold.
 pub(super) fn forecast_encode(inputs: &Sketches) -> Forecast {
     let Some(clip) = inputs.what::<Clip>("clip") else { return Forecast::unknown() };
-    Forecast { uses: clip.specs().cloned().collect(), ..Forecast::default() }
+    let encoded = Sketch::known(clip.encoded_bytes(inputs.str("text")), ());
+    Forecast { uses: clip.specs().cloned().collect(), ..Forecast::output(encoded) }.or(clip.ways())
 }
 
 /// A prompt's input.

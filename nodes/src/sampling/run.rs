@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 
 use candle_core::Tensor;
 use ebb_engine::node::{Context, NodeError, Saving};
+use ebb_kernels::KernelError;
 use ebb_models::denoiser::{Input, Session};
 use ebb_sampling::guidance::{Conditioning, Guidance, InputContext, ModelCall, ModelInput, ModelInputs};
 use ebb_sampling::{ModelSampling, Observer, SampledModel, Step};
@@ -12,7 +13,7 @@ use ebb_sampling::{ModelSampling, Observer, SampledModel, Step};
 use super::control::Controls;
 use super::preview::Previewer;
 use crate::families::{self, Family};
-use crate::values::{LoadedDenoiser, Model, OrNode, sampling_error};
+use crate::values::{LoadedDenoiser, Model, OrNode, model_error, sampling_error};
 
 /// A loaded denoiser with what it remembers during a run.
 struct Runner<'a> {
@@ -23,6 +24,8 @@ struct Runner<'a> {
     controls: Controls,
     /// One sample at a time, whatever the batch.
     slices: bool,
+    /// Why a call failed for want of memory: samplers know only that it failed.
+    memory: &'a RefCell<Option<NodeError>>,
 }
 
 impl Runner<'_> {
@@ -43,7 +46,13 @@ impl Runner<'_> {
             None => None,
         };
         let input = Input { control: control.as_ref(), ..input };
-        self.denoiser.network().denoise(&mut self.session, input).map_err(failed)
+        self.denoiser.network().denoise(&mut self.session, input).map_err(|error| {
+            if matches!(error, ebb_models::Error::Kernel(KernelError::OutOfMemory { .. })) {
+                self.memory.replace(Some(model_error("sampling", error)));
+                return ebb_sampling::Error::Cancelled;
+            }
+            failed(error)
+        })
     }
 }
 
@@ -198,7 +207,9 @@ pub(super) fn with_model(
     let scratch = scratch.max(Controls::scratch(guidance, [together, height, width], tokens));
     let _scratch = model.compute().room(context, "sampling", scratch)?;
     let (family, sampling, session) = (model.family, &model.sampling, Session::new());
-    let mut runner = Runner { family, sampling, denoiser: &loaded, session, controls, slices };
+    let memory = RefCell::default();
+    let mut runner =
+        Runner { family, sampling, denoiser: &loaded, session, controls, slices, memory: &memory };
     let (failure, denoised) = (RefCell::default(), RefCell::default());
     let previewer = Previewer::new(context, model, (height, width));
     let follower = Follower { context, previewer: &previewer, failure, denoised };
@@ -209,7 +220,7 @@ pub(super) fn with_model(
         hooks: &model.hooks,
     };
     let latent = sample(sampled, &follower)
-        .map_err(|e| follower.failure.take().unwrap_or_else(|| sampling_error(e)))?;
+        .map_err(|e| memory.take().or(follower.failure.take()).unwrap_or_else(|| sampling_error(e)))?;
     let denoised = follower.denoised.take().map(|t| model.family.latent_format.process_out(&t)).transpose();
     Ok(Sampled { latent, denoised: denoised.map_err(sampling_error)? })
 }

@@ -1,12 +1,14 @@
 //! `CLIP`: the text encoders of a family, which may not be loaded yet.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use ebb_engine::node::{Context, NodeError};
+use ebb_engine::node::{Context, NodeError, Way};
 use ebb_engine::residency::{Component, ComponentKey, ComponentSpec, Lease};
 use ebb_engine::value::Payload;
+use ebb_kernels::Quant;
 use ebb_models::LoadOptions;
 use ebb_models::clip::{self, Clip as Network};
+use ebb_models::narrow;
 use ebb_models::source::Source;
 use ebb_models::text::{Chunks, Composition, Encoded, Stack, Token, Tokens};
 use ebb_text::{ChunkRules, ClipVocabulary};
@@ -16,6 +18,7 @@ use super::model::{load_progress, make_way};
 use super::model_error;
 use super::t5::T5;
 use super::tensors::Tensors;
+use super::ways::{narrow_spec, narrow_to, narrowed, narrowing};
 use crate::compute::{Compute, InMemory};
 use crate::embeddings::Files;
 
@@ -34,7 +37,12 @@ struct Encoders {
     parts: Vec<Arc<Part>>,
     models: Arc<ModelFolders>,
     compute: Arc<Compute>,
+    /// What is loaded where it is to be less: found once, whatever the number of prompts.
+    narrow: OnceLock<Vec<(&'static str, Vec<Narrow>)>>,
 }
+
+/// The components of one encoder with fewer bits a weight; its own where that saves nothing.
+type Narrow = Vec<ComponentSpec>;
 
 /// A prompt for each encoder. `None` leaves its encoder out where the family allows it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -89,7 +97,13 @@ impl Clip {
             .into_iter()
             .map(|(kind, source)| Part::new(kind, source, compute).map(Arc::new))
             .collect::<Result<_, _>>()?;
-        let encoders = Encoders { composition, parts, models: models.clone(), compute: compute.clone() };
+        let encoders = Encoders {
+            composition,
+            parts,
+            models: models.clone(),
+            compute: compute.clone(),
+            narrow: OnceLock::new(),
+        };
         Ok(Self { layer: None, t5: None, encoders: Arc::new(encoders) })
     }
 
@@ -101,9 +115,43 @@ impl Clip {
 
     /// What is loaded for it, encoder by encoder.
     pub fn specs(&self) -> impl Iterator<Item = &ComponentSpec> {
-        let parts = self.encoders.parts.iter();
         let t5 = self.t5.iter().map(|t5| t5.spec());
-        parts.flat_map(|part| part.base.iter().map(|base| &base.spec).chain([&part.spec])).chain(t5)
+        self.encoders.parts.iter().flat_map(|part| part.specs()).chain(t5)
+    }
+
+    /// Ways to encode in less memory than [`specs`](Self::specs) take: with fewer bits a weight.
+    pub fn ways(&self) -> Vec<Way> {
+        let encoders = &*self.encoders;
+        let parts = encoders.narrow.get_or_init(|| {
+            let of = |kind, quant| {
+                encoders.parts.iter().map(move |part| part.narrow(&encoders.compute, kind, quant))
+            };
+            narrow::KINDS.into_iter().map(|(kind, quant)| (kind, of(kind, quant).collect())).collect()
+        });
+        let ways = parts.iter().zip(narrow::KINDS).filter_map(|((kind, parts), (_, quant))| {
+            let t5 =
+                self.t5.iter().map(|t5| t5.narrowed(kind, quant).map_or(t5.spec().clone(), |(spec, _)| spec));
+            let uses: Vec<ComponentSpec> = parts.iter().flatten().cloned().chain(t5).collect();
+            let bytes = |specs: &mut dyn Iterator<Item = u64>| specs.fold(0, u64::saturating_add);
+            let saves = bytes(&mut uses.iter().map(|s| s.bytes)) < bytes(&mut self.specs().map(|s| s.bytes));
+            saves.then(|| Way { savings: vec![narrow_to(kind)], uses, scratch: 0 })
+        });
+        ways.collect()
+    }
+
+    /// Bytes of an encoded prompt: the tokens' vectors and the pooled one. A prompt that is not known yet counts as short.
+    pub fn encoded_bytes(&self, prompt: Option<&str>) -> u64 {
+        let Encoders { composition, parts, models, .. } = &*self.encoders;
+        let chunks = prompt.zip(parts.first()).and_then(|(prompt, part)| part.tokenize(prompt, models).ok());
+        let chunks = chunks.map_or(1, |chunks| chunks.len().max(1)) as u64;
+        let widths: u64 = parts.iter().map(|part| part.outline.width() as u64).sum();
+        let (tokens, width) = match composition {
+            // T5's tokens stand behind CLIP's, all as wide as T5's.
+            Composition::Sd3 => (77 * chunks * (1 + u64::from(self.t5.is_some())), T5_WIDTH),
+            Composition::Flux => (256u64.max(77 * chunks), T5_WIDTH),
+            _ => (77 * chunks, widths),
+        };
+        (tokens * width + widths) * 4
     }
 
     /// Which encoders there are, and their tensors, patched where they are.
@@ -123,14 +171,15 @@ impl Clip {
         identity: &str,
         mut change: impl FnMut(usize, clip::Kind, &Tensors) -> Result<Option<Arc<dyn Source>>, NodeError>,
     ) -> Result<Self, NodeError> {
-        let Encoders { composition, parts, models, compute } = &*self.encoders;
+        let Encoders { composition, parts, models, compute, .. } = &*self.encoders;
         let viewed = |(i, part): (usize, &Arc<Part>)| match change(i, part.kind, &part.tensors)? {
             Some(source) => part.view(source, name, identity, compute).map(Arc::new),
             None => Ok(part.clone()),
         };
         let parts = parts.iter().enumerate().map(viewed).collect::<Result<_, _>>()?;
         let (models, compute) = (models.clone(), compute.clone());
-        let encoders = Encoders { composition: *composition, parts, models, compute };
+        let narrow = OnceLock::new();
+        let encoders = Encoders { composition: *composition, parts, models, compute, narrow };
         Ok(Self { encoders: Arc::new(encoders), ..self.clone() })
     }
 
@@ -200,6 +249,8 @@ impl Clip {
         }
         context.check()?;
         let encoded = stack.encode(&tokens).map_err(|e| model_error(&label, e));
+        // Its handles on the networks go before the leases: what is given back then is really gone.
+        drop(stack);
         encoders.compute.ops().trim();
         encoded
     }
@@ -231,7 +282,43 @@ impl Part {
         Ok(Self { kind, tensors, spec, outline, base: Some(base) })
     }
 
+    /// What is loaded for it: the unpatched weights, and what patches changed of them.
+    fn specs(&self) -> impl Iterator<Item = &ComponentSpec> {
+        self.base.iter().map(|base| &base.spec).chain([&self.spec])
+    }
+
+    /// The component with its matrices in blocks of a type, and the tensors that it is loaded from; none where that
+    /// saves nothing.
+    fn narrowed(
+        &self,
+        compute: &Compute,
+        kind: &str,
+        quant: Quant,
+    ) -> Option<(ComponentSpec, Arc<dyn Source>)> {
+        let source = narrowed(&self.tensors, quant);
+        let counted = Network::load(&compute.counting(), &source, self.kind, LoadOptions::default()).ok()?;
+        let whole = ComponentSpec { bytes: self.specs().map(|spec| spec.bytes).sum(), ..self.spec.clone() };
+        Some((narrow_spec(&whole, kind, counted.bytes() as u64)?, source))
+    }
+
+    fn narrow(&self, compute: &Compute, kind: &str, quant: Quant) -> Narrow {
+        match self.narrowed(compute, kind, quant) {
+            Some((spec, _)) => vec![spec],
+            None => self.specs().cloned().collect(),
+        }
+    }
+
     fn load(&self, context: &Context, compute: &Compute) -> Result<Lease<LoadedClip>, NodeError> {
+        let narrow = narrowing(context.savings());
+        if let Some((spec, source)) = narrow.and_then(|(kind, quant)| self.narrowed(compute, kind, quant)) {
+            return context.component(&spec, |progress| {
+                let mut report = load_progress(progress, spec.bytes);
+                let options = LoadOptions { progress: Some(&mut report), ..LoadOptions::default() };
+                let loaded = Network::load(compute.ops(), &source, self.kind, options);
+                let network = loaded.map_err(|e| model_error(&spec.label, e))?;
+                Ok(LoadedClip { network: InMemory::new(Arc::new(network)), base: None })
+            });
+        }
         let Self { spec, base, .. } = self;
         if base.is_some() {
             make_way(context, spec);
@@ -263,6 +350,9 @@ impl Part {
         Ok(chunks.into_iter().map(|chunk| chunk.into_iter().map(weighted).collect()).collect())
     }
 }
+
+/// Channels of T5's tokens, and of what stands beside them.
+const T5_WIDTH: u64 = 4096;
 
 /// An encoder's name among a checkpoint's components.
 fn name(kind: clip::Kind) -> &'static str {

@@ -128,7 +128,7 @@ impl ControlNet {
         let hint = network.hint(&hint).ok()?;
         let input = Input { y: y.as_ref(), ..Input::new(&x, &timesteps, &context) };
         network.residuals(&mut Session::new(), &hint, input, 1.0).ok()?;
-        ops.peak_bytes().map(|bytes| counted.whole(bytes))
+        ops.peak_pages().map(|bytes| counted.whole(bytes))
     }
 }
 

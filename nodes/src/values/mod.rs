@@ -53,6 +53,9 @@ impl<T> OrNode<T> for candle_core::Result<T> {
 pub(crate) fn model_error(label: &str, error: ebb_models::Error) -> NodeError {
     match error {
         ebb_models::Error::Cancelled => NodeError::cancelled(),
+        ebb_models::Error::Kernel(e @ ebb_kernels::KernelError::OutOfMemory { .. }) => {
+            NodeError::memory(format!("{label}: {e}"))
+        }
         ebb_models::Error::Candle(e) => NodeError::failed(format!("{label}: tensor operation: {e}")),
         other => NodeError::model(format!("{label}: {other}")),
     }

@@ -16,6 +16,7 @@ use ebb_weights::WeightSource;
 use super::counted::{CELLS, Counted};
 use super::model_error;
 use super::tensors::Tensors;
+use super::ways::narrowing;
 use crate::compute::{Compute, InMemory};
 use crate::families::Family;
 
@@ -168,17 +169,26 @@ impl Model {
     /// # Errors
     /// Where the file cannot be read, there is no room, or the run is cancelled.
     pub fn load(&self, context: &Context) -> Result<Lease<LoadedDenoiser>, NodeError> {
-        let stream = context.savings().iter().find_map(|saving| match saving {
+        let Weights { tensors, compute, .. } = &*self.weights;
+        let streamed = context.savings().iter().find_map(|saving| match saving {
             Saving::Stream { resident } => Some((self.streamed(*resident)?.0, self.stream(*resident))),
             _ => None,
         });
-        let Some((spec, stream)) = stream else { return self.weights.load(self.family, context) };
-        // Streamed weights are read as they are used, patched ones too: there is no base to share.
-        let Weights { tensors, compute, .. } = &*self.weights;
+        let (spec, source, stream) = match streamed {
+            Some((spec, stream)) => (spec, tensors.source.clone(), Some(stream)),
+            None => {
+                let narrow = narrowing(context.savings());
+                match narrow.and_then(|(kind, quant)| self.narrowed(kind, quant)) {
+                    Some((spec, source)) => (spec, source, None),
+                    None => return self.weights.load(self.family, context),
+                }
+            }
+        };
+        // These are made from the patched tensors: there is no base to share.
         context.component(&spec, |progress| {
             let mut report = load_progress(progress, spec.bytes);
-            let options = LoadOptions { base: None, progress: Some(&mut report), stream: Some(stream) };
-            let loaded = (self.family.denoiser)(compute.ops(), &tensors.source, options);
+            let options = LoadOptions { base: None, progress: Some(&mut report), stream };
+            let loaded = (self.family.denoiser)(compute.ops(), &source, options);
             let network = InMemory::new(loaded.map_err(|e| model_error(&spec.label, e))?);
             Ok(LoadedDenoiser { network, base: None })
         })
@@ -208,7 +218,7 @@ impl Model {
             control: None,
         };
         network.denoise(&mut Session::new(), input).ok()?;
-        ops.peak_bytes().map(|bytes| counted.whole(bytes))
+        ops.peak_pages().map(|bytes| counted.whole(bytes))
     }
 }
 

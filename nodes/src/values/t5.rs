@@ -4,7 +4,9 @@ use std::sync::{Arc, OnceLock};
 
 use ebb_engine::node::{Context, NodeError};
 use ebb_engine::residency::{Component, ComponentSpec, Lease};
+use ebb_kernels::Quant;
 use ebb_models::LoadOptions;
+use ebb_models::source::Source;
 use ebb_models::t5::T5 as Network;
 use ebb_models::text::Chunks;
 use ebb_text::{ChunkRules, T5Vocabulary, UnigramPieces};
@@ -14,11 +16,13 @@ use super::clip::weighted;
 use super::model::load_progress;
 use super::model_error;
 use super::tensors::Tensors;
+use super::ways::{narrow_spec, narrowed, narrowing};
 use crate::compute::{Compute, InMemory};
 
 /// A T5 encoder: where its weights and its vocabulary are.
 pub(crate) struct T5 {
     source: WeightSource,
+    tensors: Tensors,
     spec: ComponentSpec,
     compute: Arc<Compute>,
     models: Arc<ModelFolders>,
@@ -47,19 +51,28 @@ impl T5 {
             .map_err(|e| model_error(&tensors.label("T5"), e))?;
         let spec = tensors.spec("T5", compute, outline.bytes() as u64);
         let (models, compute) = (models.clone(), compute.clone());
-        Ok(Self { source, spec, compute, models, vocabulary: OnceLock::new() })
+        Ok(Self { source, tensors, spec, compute, models, vocabulary: OnceLock::new() })
     }
 
     pub(crate) fn spec(&self) -> &ComponentSpec {
         &self.spec
     }
 
+    /// The component with its matrices in blocks of a type, and the tensors that it is loaded from; none where that
+    /// saves nothing.
+    pub(super) fn narrowed(&self, kind: &str, quant: Quant) -> Option<(ComponentSpec, Arc<dyn Source>)> {
+        let source = narrowed(&self.tensors, quant);
+        let counted = Network::load(&self.compute.counting(), &source, LoadOptions::default()).ok()?;
+        Some((narrow_spec(&self.spec, kind, counted.bytes() as u64)?, source))
+    }
+
     pub(crate) fn load(&self, context: &Context) -> Result<Lease<LoadedT5>, NodeError> {
-        let spec = &self.spec;
-        context.component(spec, |progress| {
+        let narrow = narrowing(context.savings()).and_then(|(kind, quant)| self.narrowed(kind, quant));
+        let (spec, source) = narrow.unwrap_or_else(|| (self.spec.clone(), self.tensors.source.clone()));
+        context.component(&spec, |progress| {
             let mut report = load_progress(progress, spec.bytes);
             let options = LoadOptions { progress: Some(&mut report), ..LoadOptions::default() };
-            let loaded = Network::load(self.compute.ops(), &self.source, options);
+            let loaded = Network::load(self.compute.ops(), &source, options);
             let loaded = loaded.map_err(|e| model_error(&spec.label, e))?;
             Ok(LoadedT5(InMemory::new(Arc::new(loaded))))
         })

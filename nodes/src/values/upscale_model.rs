@@ -106,7 +106,7 @@ impl UpscaleModel {
         let network = Upscaler::load(&ops, &self.0.tensors.source, LoadOptions::default()).ok()?;
         ops.reset_peak();
         network.upscale(&blank(&[1, 3, height, width]).ok()?).ok()?;
-        ops.peak_bytes().map(|bytes| bytes as u64)
+        ops.peak_pages().map(|bytes| bytes as u64)
     }
 }
 

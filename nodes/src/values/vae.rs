@@ -139,7 +139,7 @@ impl Vae {
             Autoencoder::load(self.0.kind, &ops, &self.0.tensors.source, LoadOptions::default()).ok()?;
         ops.reset_peak();
         run(&vae).ok()?;
-        ops.peak_bytes().map(|bytes| counted.whole(bytes))
+        ops.peak_pages().map(|bytes| counted.whole(bytes))
     }
 }
 

@@ -16,7 +16,7 @@ use serde_json::Value as Json;
 
 use super::super::failure::{Done, Failure};
 use super::super::progress::Bars;
-use super::super::report::Report;
+use super::super::report::{Memory, Report, Sampling};
 use super::super::workflow::rejected;
 use super::listener::Listener;
 use super::manifest::Manifest;
@@ -56,7 +56,9 @@ impl Cells<'_> {
     /// Runs what is missing. A cell that fails does not keep the others from running.
     pub(super) async fn run(&self, manifest: &mut Manifest, report: Option<&Path>) -> Done {
         let total = self.sweep.len();
-        let (started, mut kept, mut peak) = (Instant::now(), Report::default(), 0);
+        let (started, mut kept) = (Instant::now(), Report::default());
+        let mut memory = Memory::idle(self.engine.residency());
+        let _sampling = Sampling::begin(self.engine.residency());
         let missing = manifest.missing();
         if missing.len() < total {
             eprintln!("{} of {total} cells are done already", total - missing.len());
@@ -75,7 +77,8 @@ impl Cells<'_> {
             let valid = self.validate(&cells).await?;
             eprintln!("{}", summary(cells.len(), &self.engine.plan(&valid.graph)));
             let (ended, report) = self.pass(valid, std::mem::take(&mut kept), &cancel, manifest).await?;
-            (kept, peak) = (report, peak.max(self.engine.residency().ledger().peak()));
+            kept = report;
+            memory.ledger_peak = memory.ledger_peak.max(self.engine.residency().ledger().peak());
             match ended {
                 Ok(done) => {
                     last = Some(done);
@@ -99,7 +102,7 @@ impl Cells<'_> {
         watch.abort();
         if let Some(path) = report {
             let files: Vec<_> = manifest.files().map(|file| self.folders.output.join(file)).collect();
-            kept.write(path, started.elapsed().as_secs_f64(), last.as_ref(), peak, &files)?;
+            kept.write(path, started.elapsed().as_secs_f64(), last.as_ref(), &memory, &files)?;
         }
         if stopped {
             let left = manifest.missing().len();

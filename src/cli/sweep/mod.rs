@@ -79,6 +79,7 @@ pub(super) fn run(arguments: Arguments) -> Done {
     } = arguments;
     // Equal work is done once by the plan; what is kept beyond that would only cost memory.
     let engine = assemble::engine(&folders, &options, CachePolicy::None)?;
+    ebb_nodes::prepare();
     let opened = workflow::open(&file, &changes, engine.registry())?;
     let targets = workflow::targets(&changes, &opened.workflow)?;
     let axes = axis.iter().map(|axis| axes::read(axis, &opened.workflow, engine.registry()));

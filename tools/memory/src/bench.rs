@@ -1,16 +1,17 @@
 //! An engine with all nodes, in this process.
 
-use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
 use ebb_engine::cache::CachePolicy;
 use ebb_engine::events::{Event, EventKind, EventSink};
-use ebb_engine::execute::{Engine, EngineConfig, Job};
-use ebb_engine::node::Cancel;
+use ebb_engine::execute::{Engine, EngineConfig, Job, RunReport};
 use ebb_engine::registry::Registry;
-use ebb_engine::residency::{Foresight, KeepNothing, Residency};
+use ebb_engine::residency::{Foresight, KeepLast, KeepNothing, Lru, Residency};
+use ebb_engine::validate::Validated;
 use ebb_engine::workflow::Workflow;
 use ebb_kernels::{Kernels, Pool, Threads};
 use ebb_models::ops::{Ops, Precision};
@@ -20,6 +21,45 @@ use serde_json::{Value as Json, json};
 use tokio::runtime::Runtime;
 
 use crate::process::Watch;
+
+/// What every command computes with.
+#[derive(clap::Args)]
+pub(crate) struct Setup {
+    /// The folder that holds checkpoints/ and the like
+    #[arg(long, global = true, default_value = "models")]
+    pub(crate) models: PathBuf,
+    /// The folder with the pictures that workflows load
+    #[arg(long, global = true, default_value = "input")]
+    pub(crate) input: PathBuf,
+    /// What matrix products multiply in, as `ebb run` has it
+    #[arg(long, global = true, value_enum, default_value_t = Products::Auto)]
+    pub(crate) precision: Products,
+}
+
+impl Setup {
+    /// The arguments that another process of this tool gets for the same.
+    pub(crate) fn arguments(&self, command: &mut Command) {
+        command.arg("--models").arg(&self.models).arg("--input").arg(&self.input);
+        command.args(["--precision", if self.precision == Products::F32 { "f32" } else { "auto" }]);
+    }
+}
+
+/// What matrix products multiply in.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Products {
+    /// bf16 for denoisers where the processor multiplies it, f32 for the rest.
+    Auto,
+    /// f32.
+    F32,
+}
+
+impl Products {
+    fn compute(self, kernels: Kernels) -> Arc<Compute> {
+        let bf16 = self == Self::Auto && kernels.path().multiplies_bf16();
+        let ops = Ops::cpu(kernels, Precision::F32);
+        if bf16 { Compute::denoising_in(&ops, Precision::Bf16) } else { Compute::new(ops, Precision::F32) }
+    }
+}
 
 /// The engine and where its files are.
 pub(crate) struct Bench {
@@ -42,9 +82,15 @@ pub(crate) struct Ran {
 }
 
 /// What becomes of weights that nobody uses.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Keep {
+    /// They stay until room is needed, and what is needed last goes first: the default of a server.
+    NextUse,
+    /// They stay until room is needed, and what was used longest ago goes first.
+    Lru,
+    /// Those that the last job used stay.
     Last,
+    /// They go at once.
     Nothing,
 }
 
@@ -62,19 +108,22 @@ impl EventSink for Loads {
 }
 
 impl Bench {
-    pub(crate) fn new(models: &Path, keep: Keep, budget: Option<u64>) -> Result<Self> {
+    pub(crate) fn new(setup: &Setup, keep: Keep, budget: Option<u64>) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
         let kernels = Kernels::new(Threads::new(threads)?, Pool::new())?;
         let environment = Environment {
-            folders: Arc::new(Folders::under(folder.path())),
-            models: Arc::new(ModelFolders::under(models)),
-            compute: Compute::new(Ops::cpu(kernels, Precision::F32), Precision::F32),
+            folders: Arc::new(Folders { input: setup.input.clone(), ..Folders::under(folder.path()) }),
+            models: Arc::new(ModelFolders::under(setup.models.clone())),
+            compute: setup.precision.compute(kernels),
         };
         let mut registry = Registry::new();
         ebb_nodes::register(&mut registry, &environment)?;
+        ebb_nodes::prepare();
         let residency = match keep {
-            Keep::Last => Residency::new(Foresight, budget),
+            Keep::NextUse => Residency::new(Foresight, budget),
+            Keep::Lru => Residency::new(Lru(usize::MAX), budget),
+            Keep::Last => Residency::new(KeepLast, budget),
             Keep::Nothing => Residency::new(KeepNothing, budget),
         };
         let config = EngineConfig { cache: CachePolicy::None, ..EngineConfig::default() };
@@ -83,23 +132,17 @@ impl Bench {
         Ok(Self { engine, runtime, _folder: folder })
     }
 
-    pub(crate) fn run(&self, workflow: Json) -> Result<Ran> {
-        self.run_with(workflow, &Cancel::new())
+    /// The peak that the plan of a workflow promises.
+    pub(crate) fn predicted(&self, workflow: Json) -> Result<u64> {
+        Ok(self.engine.plan(&self.checked(workflow)?.graph).predicted_peak)
     }
 
-    pub(crate) fn run_with(&self, workflow: Json, cancel: &Cancel) -> Result<Ran> {
-        let workflow = Workflow::from_json(workflow)?;
-        let valid = self
-            .runtime
-            .block_on(self.engine.validate(workflow, None))
-            .map_err(|rejection| anyhow!("{}", rejection.to_json()))?;
+    pub(crate) fn run(&self, workflow: Json) -> Result<Ran> {
         let loads = Arc::new(Loads::default());
         let watch = Watch::start();
         let begun = Instant::now();
-        let job = Job::new("bench", valid.graph).with_sink(loads.clone()).with_cancel(cancel.clone());
-        let ended = self.runtime.block_on(self.engine.run(job));
+        let report = self.run_told(workflow, loads.clone())?;
         let (seconds, most) = (begun.elapsed().as_secs_f64(), watch.most());
-        let report = ended.context("the run failed")?;
         let (count, loading) = *loads.0.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(Ran {
             seconds,
@@ -109,6 +152,18 @@ impl Bench {
             ledger: report.ledger_peak,
             most,
         })
+    }
+
+    /// Runs a workflow, and tells `sink` of it.
+    pub(crate) fn run_told(&self, workflow: Json, sink: Arc<dyn EventSink>) -> Result<RunReport> {
+        let job = Job::new("bench", self.checked(workflow)?.graph).with_sink(sink);
+        self.runtime.block_on(self.engine.run(job)).context("the run failed")
+    }
+
+    fn checked(&self, workflow: Json) -> Result<Validated> {
+        let workflow = Workflow::from_json(workflow)?;
+        let valid = self.runtime.block_on(self.engine.validate(workflow, None));
+        valid.map_err(|rejection| anyhow!("{}", rejection.to_json()))
     }
 }
 

@@ -1,10 +1,8 @@
 //! Load and drop: does what is freed go back to the system?
 
-use std::path::Path;
-
 use serde_json::json;
 
-use crate::bench::{Bench, Keep, text_to_image};
+use crate::bench::{Bench, Keep, Setup, text_to_image};
 use crate::process;
 
 #[derive(clap::Args)]
@@ -23,8 +21,8 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    pub(crate) fn run(&self, models: &Path, trims: bool) -> anyhow::Result<()> {
-        let bench = Bench::new(models, Keep::Nothing, None)?;
+    pub(crate) fn run(&self, setup: &Setup, trims: bool) -> anyhow::Result<()> {
+        let bench = Bench::new(setup, Keep::Nothing, None)?;
         println!("{}", json!({"idle": process::anonymous()}));
         for seed in 0..self.times {
             let before = process::faults();

@@ -4,12 +4,12 @@
 //! tells what each figure should be; `tools/bench/allocators.py` runs `drops` under several allocators.
 
 mod bench;
+mod cage;
 mod drops;
+mod loads;
 mod peaks;
 mod process;
 mod switches;
-
-use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
@@ -20,9 +20,8 @@ struct Arguments {
     /// in bytes from which blocks go back at once
     #[arg(long, global = true, default_value = "default")]
     allocator: String,
-    /// The folder that holds checkpoints/ and the like
-    #[arg(long, global = true, default_value = "models")]
-    models: PathBuf,
+    #[command(flatten)]
+    setup: bench::Setup,
     #[command(subcommand)]
     command: Command,
 }
@@ -31,6 +30,8 @@ struct Arguments {
 enum Command {
     /// Loads a checkpoint, makes a small picture, drops everything; again and again
     Drops(drops::Arguments),
+    /// What each component takes while it is read
+    Loads(loads::Arguments),
     /// Predicted against measured peaks of workflows, each at several budgets
     Peaks(peaks::Arguments),
     /// One run of one workflow, for `peaks`
@@ -53,11 +54,12 @@ fn main() -> anyhow::Result<()> {
             "no such allocator"
         );
     }
-    let models = &arguments.models;
+    let setup = &arguments.setup;
     match arguments.command {
-        Command::Drops(drops) => drops.run(models, trims),
-        Command::Peaks(peaks) => peaks.run(models),
-        Command::Peak(peak) => peak.run(models),
-        Command::Switches(switches) => switches.run(models),
+        Command::Drops(drops) => drops.run(setup, trims),
+        Command::Loads(loads) => loads.run(setup),
+        Command::Peaks(peaks) => peaks.run(setup),
+        Command::Peak(peak) => peak.run(setup),
+        Command::Switches(switches) => switches.run(setup),
     }
 }

@@ -9,7 +9,8 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use serde_json::{Value as Json, json};
 
-use crate::bench::{Bench, Keep};
+use crate::bench::{Bench, Keep, Setup};
+use crate::cage::Cage;
 use crate::process;
 
 #[derive(clap::Args)]
@@ -20,8 +21,34 @@ pub(crate) struct Arguments {
     /// Budgets, as parts of the peak without one
     #[arg(long, value_delimiter = ',', default_value = "0.8,0.65,0.5")]
     parts: Vec<f64>,
+    /// Budgets in bytes in their place
+    #[arg(long, value_delimiter = ',')]
+    budgets: Vec<u64>,
+    #[command(flatten)]
+    bound: Bound,
     #[command(flatten)]
     change: Change,
+}
+
+/// What the system itself allows.
+#[derive(clap::Args)]
+pub(crate) struct Bound {
+    /// A folder of the memory controller (`/sys/fs/cgroup/memory`, say) below which each run gets a group of its own,
+    /// bounded at the predicted peak and a tenth: what takes more is killed
+    #[arg(long)]
+    cgroup: Option<PathBuf>,
+    /// Hundredths over the predicted peak
+    #[arg(long, default_value_t = 10)]
+    slack: u64,
+}
+
+impl Bound {
+    fn arguments(&self, command: &mut Command) {
+        if let Some(cgroup) = &self.cgroup {
+            command.arg("--cgroup").arg(cgroup);
+        }
+        command.args(["--slack", &self.slack.to_string()]);
+    }
 }
 
 /// What is changed about each workflow.
@@ -45,6 +72,8 @@ pub(crate) struct One {
     /// The budget in bytes
     #[arg(long)]
     memory: Option<u64>,
+    #[command(flatten)]
+    bound: Bound,
     #[command(flatten)]
     change: Change,
 }
@@ -78,16 +107,20 @@ impl Change {
 }
 
 impl One {
-    pub(crate) fn run(&self, models: &Path) -> Result<()> {
+    pub(crate) fn run(&self, setup: &Setup) -> Result<()> {
         let text = std::fs::read(&self.workflow).with_context(|| self.workflow.display().to_string())?;
         let mut workflow: Json = serde_json::from_slice(&text)?;
         self.change.apply(&mut workflow);
-        let bench = Bench::new(models, Keep::Last, self.memory)?;
+        let bench = Bench::new(setup, Keep::NextUse, self.memory)?;
+        let predicted = bench.predicted(workflow.clone())?;
+        let allowed = predicted.saturating_add(predicted / 100 * self.bound.slack);
+        let cage = self.bound.cgroup.as_deref().map(|parent| Cage::enter(parent, allowed)).transpose()?;
         let idle = process::anonymous();
         let ran = bench.run(workflow)?;
         println!(
             "{}",
             json!({
+                "booked": cage.as_ref().and_then(Cage::most),
                 "predicted": ran.predicted, "ledger": ran.ledger, "measured": ran.most.saturating_sub(idle),
                 "seconds": ran.seconds, "loads": ran.loads,
             })
@@ -97,18 +130,20 @@ impl One {
 }
 
 impl Arguments {
-    pub(crate) fn run(&self, models: &Path) -> Result<()> {
+    pub(crate) fn run(&self, setup: &Setup) -> Result<()> {
         println!(
             "{:28} {:>9} {:>10} {:>8} {:>9} {:>7}",
             "workflow", "budget", "predicted", "ledger", "measured", "part"
         );
         for workflow in &self.workflows {
-            let whole = self.one(models, workflow, None)?;
+            let whole = self.one(setup, workflow, None)?;
             let predicted = whole["predicted"].as_u64().unwrap_or(0);
             report(workflow, None, &whole);
-            for part in &self.parts {
-                let budget = (predicted as f64 * part) as u64;
-                match self.one(models, workflow, Some(budget)) {
+            let parts = self.parts.iter().map(|part| (predicted as f64 * part) as u64);
+            let budgets: Vec<u64> =
+                if self.budgets.is_empty() { parts.collect() } else { self.budgets.clone() };
+            for budget in budgets {
+                match self.one(setup, workflow, Some(budget)) {
                     Ok(ran) => report(workflow, Some(budget), &ran),
                     Err(refused) => println!("{:28} {:>9} {refused}", name(workflow), mib(budget)),
                 }
@@ -117,17 +152,19 @@ impl Arguments {
         Ok(())
     }
 
-    fn one(&self, models: &Path, workflow: &Path, memory: Option<u64>) -> Result<Json> {
+    fn one(&self, setup: &Setup, workflow: &Path, memory: Option<u64>) -> Result<Json> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("--models").arg(models).arg("peak").arg(workflow);
+        setup.arguments(&mut command);
+        command.arg("peak").arg(workflow);
         self.change.arguments(&mut command);
+        self.bound.arguments(&mut command);
         if let Some(memory) = memory {
             command.args(["--memory", &memory.to_string()]);
         }
         let done = command.env("RUST_BACKTRACE", "0").output()?;
         if !done.status.success() {
             let said = String::from_utf8_lossy(&done.stderr).replace('\n', " ");
-            anyhow::bail!("refused: {}", said.trim());
+            anyhow::bail!("{}: {}", done.status, said.trim());
         }
         Ok(serde_json::from_slice(&done.stdout)?)
     }

@@ -1,10 +1,8 @@
 //! Alternating checkpoints: does memory stay where it was, and what does a switch cost?
 
-use std::path::Path;
-
 use serde_json::json;
 
-use crate::bench::{Bench, Keep, text_to_image};
+use crate::bench::{Bench, Keep, Setup, text_to_image};
 use crate::process;
 
 #[derive(clap::Args)]
@@ -18,14 +16,17 @@ pub(crate) struct Arguments {
     /// The budget in bytes; none where it is left out
     #[arg(long)]
     memory: Option<u64>,
+    /// What becomes of weights that nobody uses
+    #[arg(long, value_enum, default_value_t = Keep::NextUse)]
+    keep: Keep,
     /// Pixels of a side of the picture
     #[arg(long, default_value_t = 64)]
     side: u64,
 }
 
 impl Arguments {
-    pub(crate) fn run(&self, models: &Path) -> anyhow::Result<()> {
-        let bench = Bench::new(models, Keep::Last, self.memory)?;
+    pub(crate) fn run(&self, setup: &Setup) -> anyhow::Result<()> {
+        let bench = Bench::new(setup, self.keep, self.memory)?;
         let idle = process::anonymous();
         let mut seconds = Vec::new();
         let mut after = Vec::new();

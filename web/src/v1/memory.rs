@@ -7,7 +7,7 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use ebb_engine::residency::{
-    CachedOutput, EvictError, Holder, Item, Residency, Resident, ResidentState, Upcoming,
+    self, CachedOutput, EvictError, Holder, Item, Residency, Resident, ResidentState, Upcoming,
 };
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
@@ -32,7 +32,7 @@ const LISTED: usize = 24;
 pub(crate) async fn look(State(app): State<App>, Query(query): Query<HashMap<String, String>>) -> Response {
     let Some(residency) = app.workshop.residency() else {
         return answer::json(
-            &json!({"now": now(), "budget": null, "rss_anon": process::memory().rss_anon, "peak": null,
+            &json!({"now": now(), "budget": null, "rss_anon": process::memory().rss_anon, "vm_hwm": null, "peak": null,
             "owners": [], "samples": [], "markers": [], "residents": []}),
         );
     };
@@ -41,7 +41,9 @@ pub(crate) async fn look(State(app): State<App>, Query(query): Query<HashMap<Str
     let mut body = serde_json::to_value(residency.timeline().since(since)).unwrap_or_default();
     body["now"] = json!(now());
     body["budget"] = json!(residency.budget());
-    body["rss_anon"] = json!(process::memory().rss_anon);
+    let (rss_anon, vm_hwm) = residency::resident();
+    body["rss_anon"] = json!(rss_anon.unwrap_or(0));
+    body["vm_hwm"] = json!(vm_hwm);
     body["peak"] = json!(residency.ledger().peak());
     body["residents"] = Json::Array(residents(&residency));
     answer::json(&body)

@@ -131,7 +131,6 @@ impl Packed {
             live: 0,
             limit: None,
         })?;
-        block.populate();
         let packed = Packed {
             block,
             storage: dims.storage,
@@ -152,6 +151,8 @@ impl Packed {
         all.par_chunks_mut(panel_bytes).enumerate().try_for_each_init(
             Staged::default,
             |staged, (panel, bytes)| {
+                // By every worker for its own part: the system zeroes pages, which takes as long as packing does.
+                packed.block.populate(panel * panel_bytes..(panel + 1) * panel_bytes);
                 staged.read(op, &packed, panel, &at)?;
                 let at = |row: usize| staged.at(row).unwrap_or_else(|| at(row));
                 // SAFETY: chunks start at multiples of 64 bytes of an aligned block, and any bits are a value.
@@ -373,8 +374,25 @@ fn in_f32<T>(source: Source<'_>, from: usize, to: &mut [T], put: impl Fn(&[f32],
     }
 }
 
-/// Rounds to nearest even, in a form the compiler makes vectors of. NaN stays NaN.
+/// Rounds to nearest even. NaN stays NaN.
 fn narrow(from: &[f32], to: &mut [bf16]) {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        // SAFETY: the processor has what the function is compiled for.
+        return unsafe { narrow_avx2(from, to) };
+    }
+    narrow_each(from, to);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn narrow_avx2(from: &[f32], to: &mut [bf16]) {
+    narrow_each(from, to);
+}
+
+/// In a form the compiler makes vectors of.
+#[inline(always)]
+fn narrow_each(from: &[f32], to: &mut [bf16]) {
     for (x, to) in from.iter().zip(to) {
         let bits = x.to_bits();
         let up = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;

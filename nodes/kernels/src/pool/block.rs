@@ -9,8 +9,11 @@ use super::ALIGN;
 /// allocator between promises for no size.
 #[cfg(target_os = "linux")]
 const PAGES: usize = 256 << 10;
+/// Size of a page, at the least: a multiple of it is no worse.
+#[cfg(target_os = "linux")]
+const PAGE: usize = 4 << 10;
 /// Size of a large page.
-const HUGE: usize = 2 << 20;
+pub(super) const HUGE: usize = 2 << 20;
 
 /// A block from the system, zeroed, its usable part aligned to 64 bytes. Pages that are never touched cost nothing.
 #[derive(Debug)]
@@ -60,14 +63,22 @@ impl Block {
         unsafe { p.add(p.align_offset(ALIGN)) }
     }
 
-    /// Takes all pages at once, for a block that is about to be written whole: cheaper than a fault for each.
-    pub(crate) fn populate(&self) {
+    /// Takes the pages of a part at once that is about to be written whole: cheaper than a fault for each. What is
+    /// there already stays as it is, so that threads may do so for parts that share a page.
+    pub(crate) fn populate(&self, range: std::ops::Range<usize>) {
         #[cfg(target_os = "linux")]
         if self.mapped {
-            // SAFETY: the block's own mapping, nothing of which is in use yet. A kernel that does not know the call
-            // says so and changes nothing.
-            unsafe { libc::madvise(self.raw.as_ptr().cast(), self.bytes, libc::MADV_POPULATE_WRITE) };
+            let base = self.raw.as_ptr() as usize;
+            let start = (base + range.start) / PAGE * PAGE;
+            let end = base + range.end.min(self.bytes);
+            if end > start {
+                // SAFETY: the range lies within the block's own mapping, which begins at a page, and no byte of it changes.
+                // A kernel that does not know the call says so and changes nothing.
+                unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_POPULATE_WRITE) };
+            }
         }
+        #[cfg(not(target_os = "linux"))]
+        let _ = (range, self.mapped);
     }
 
     pub(crate) fn bytes(&self) -> usize {

@@ -142,6 +142,11 @@ impl PoolPlan {
         self.arenas.iter().map(Arena::high).sum()
     }
 
+    /// What the system would have given for that: a pool asks for large pages, which are given whole.
+    pub fn peak_pages(&self) -> usize {
+        self.arenas.iter().map(|arena| arena.high().next_multiple_of(super::block::HUGE)).sum()
+    }
+
     /// Makes the peak start again from what is alive now.
     pub fn reset_peak(&mut self) {
         self.arenas.iter_mut().for_each(Arena::lower);

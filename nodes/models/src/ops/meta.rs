@@ -57,6 +57,10 @@ impl Meta {
         lock(&self.pool).peak()
     }
 
+    pub(super) fn peak_pages(&self) -> usize {
+        lock(&self.pool).peak_pages()
+    }
+
     pub(super) fn reset_peak(&self) {
         lock(&self.pool).reset_peak();
     }

@@ -134,6 +134,15 @@ impl Ops {
         }
     }
 
+    /// What the system gives for the peak of a backend that only counts, in whole pages: what a plan reckons with.
+    /// `None` for one that computes.
+    pub fn peak_pages(&self) -> Option<usize> {
+        match &*self.0 {
+            Backend::Cpu(_) | Backend::Candle(_) => None,
+            Backend::Meta(meta) => Some(meta.peak_pages()),
+        }
+    }
+
     /// Starts a new peak from what is alive now.
     pub fn reset_peak(&self) {
         match &*self.0 {

@@ -67,7 +67,7 @@ impl Small {
             Tensor::zeros((1, model.family.latent_channels, height, width), DType::F32, &Device::Cpu);
         counting.reset_peak();
         latent.map_err(Into::into).and_then(|latent| outline.decode(&latent)).map_err(failed)?;
-        let scratch = compute.room(context, "preview", counting.peak_bytes().unwrap_or(0) as u64)?;
+        let scratch = compute.room(context, "preview", counting.peak_pages().unwrap_or(0) as u64)?;
         let spec = tensors.spec("taesd_decoder", compute, outline.bytes() as u64);
         let decoder = context.component(&spec, |progress| {
             let mut report = load_progress(progress, spec.bytes);
