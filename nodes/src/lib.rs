@@ -19,6 +19,7 @@ mod latent;
 mod loaders;
 mod lora;
 mod mask;
+mod merge;
 mod patches;
 pub mod pixels;
 mod preview_any;
@@ -51,6 +52,7 @@ pub fn register(registry: &mut Registry, environment: &Environment) -> Result<()
     control::register(registry, environment)?;
     upscale::register(registry, environment)?;
     patches::register(registry)?;
+    merge::register(registry, folders)?;
     utility::register(registry)?;
     image::register(registry, folders)?;
     mask::register(registry)?;

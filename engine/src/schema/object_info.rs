@@ -38,7 +38,10 @@ impl Input {
         let kind = match &self.kind {
             InputType::Combo { choices, named: false } => Json::Array(choices.values()),
             InputType::Combo { choices, named: true } => {
-                options.insert("options".into(), Json::Array(choices.values()));
+                // A client asks for a remote list itself.
+                if !options.contains_key("remote") {
+                    options.insert("options".into(), Json::Array(choices.values()));
+                }
                 json!("COMBO")
             }
             _ => json!(self.type_name()),

@@ -7,9 +7,10 @@ use candle_core::Tensor;
 use crate::{
     Error, LoadOptions, Params, Result,
     denoiser::{Input, Prompt, Residuals, Session},
-    ops::{Act, Activation, Conv, ConvShape, Epilogue, Linear, Ops, Out},
+    ops::{Act, Activation, Attention, Conv, ConvShape, Dims, Epilogue, LayerNorm, Linear, Norm, Ops, Out},
     params::{Loader, load},
     source::Source,
+    timestep,
     unet::{Embedder, Run, Stage, context_channels, load_stages},
 };
 
@@ -25,8 +26,33 @@ pub struct ControlNet {
     layers: usize,
     channels: usize,
     context_channels: usize,
+    union: Option<Union>,
     params: Params,
 }
+
+/// What tells one network several kinds of hints (`controlnet-union`, xinsir 2024).
+struct Union {
+    /// One row a kind.
+    tasks: Vec<Vec<f32>>,
+    layers: Vec<UnionLayer>,
+    out: Arc<Linear>,
+    /// Kinds as numbers, embedded and added to the timestep's.
+    kinds: [Arc<Linear>; 2],
+}
+
+struct UnionLayer {
+    norm1: Arc<Norm>,
+    qkv: Arc<Linear>,
+    attended: Arc<Linear>,
+    norm2: Arc<Norm>,
+    expand: Arc<Linear>,
+    contract: Arc<Linear>,
+}
+
+/// Numbers that a kind is embedded in.
+const KIND: usize = 256;
+/// Heads of the layers that read hints.
+const UNION_HEADS: usize = 8;
 
 /// A hint as the network's first layers see it: the same at every step.
 pub struct Hint(Act);
@@ -44,6 +70,7 @@ impl ControlNet {
             let channels = w.shape("input_blocks.0.0.weight")?.get(1).copied().unwrap_or(0);
             let (context_channels, params) = (context_channels(source)?, Params::default());
             let ops = ops.clone();
+            let union = if w.has("task_embedding") { Some(Union::load(w)?) } else { None };
             Ok(Self {
                 ops,
                 embedder,
@@ -55,10 +82,16 @@ impl ControlNet {
                 layers,
                 channels,
                 context_channels,
+                union,
                 params,
             })
         })?;
         Ok(Self { params, ..net })
+    }
+
+    /// How many kinds of hints it tells apart; 0 of a network for one kind.
+    pub fn kinds(&self) -> usize {
+        self.union.as_ref().map_or(0, |union| union.tasks.len())
     }
 
     /// Bytes of its weights.
@@ -81,15 +114,18 @@ impl ControlNet {
         self.embedder.label.as_ref().map(|label| label[0].input)
     }
 
-    /// Reads a hint, `[n, 3, 8h, 8w]` in 0 to 1 for latents of `h × w`.
-    pub fn hint(&self, pixels: &Tensor) -> Result<Hint> {
+    /// Reads a hint, `[n, 3, 8h, 8w]` in 0 to 1 for latents of `h × w`; of a kind, where the network tells them apart.
+    pub fn hint(&self, pixels: &Tensor, kind: Option<usize>) -> Result<Hint> {
         let mut x = self.ops.from_nchw(pixels)?;
         let last = self.hint.len().saturating_sub(1);
         for (i, (conv, shape)) in self.hint.iter().enumerate() {
             let activation = if i < last { Activation::Silu } else { Activation::None };
             x = self.ops.conv(conv, &[&x], *shape, Epilogue::activation(activation, Out::Stream))?;
         }
-        Ok(Hint(x))
+        match (&self.union, kind) {
+            (Some(union), Some(kind)) => Ok(Hint(union.read(&self.ops, x, kind)?)),
+            _ => Ok(Hint(x)),
+        }
     }
 
     /// What it adds to the UNet that is called with the same input, times `strength`.
@@ -98,6 +134,7 @@ impl ControlNet {
         session: &mut Session,
         hint: &Hint,
         input: Input<'_>,
+        kind: Option<usize>,
         strength: f32,
     ) -> Result<Residuals> {
         let ops = &self.ops;
@@ -114,8 +151,9 @@ impl ControlNet {
         let prompt: &mut Prompt = session.prompt(ops, input.context, self.layers)?;
         let mut stages = self.input.iter().chain([&self.middle]);
         stages.try_for_each(|stage| stage.prepare(ops, prompt))?;
-        let embedding = self.embedder.forward(ops, input.timesteps, input.y)?;
-        let run = &mut Run { embedding: &embedding, prompt };
+        let kinds = self.union.as_ref().map(|union| union.embed(ops, d.n, kind)).transpose()?;
+        let embedding = self.embedder.forward_with(ops, input.timesteps, input.y, kinds)?;
+        let run = &mut Run::new(&embedding, prompt, (d.h, d.w));
         let scaled = Epilogue { scale: Some(strength), ..Epilogue::default() };
         let mut residuals = Residuals::default();
         let mut h = x;
@@ -129,6 +167,91 @@ impl ControlNet {
         let h = self.middle.forward(ops, &[&h], run, None)?;
         residuals.middle = Some(Arc::new(ops.linear(&self.middle_out, &h, scaled)?));
         Ok(residuals)
+    }
+}
+
+impl Union {
+    fn load(w: &Loader<'_>) -> Result<Self> {
+        let shape = w.shape("task_embedding")?;
+        let width = shape.get(1).copied().unwrap_or(1).max(1);
+        let list = w.at("transformer_layes");
+        let count = list.count(|i| format!("{i}.ln_1.weight"));
+        let layer = |i: usize| {
+            let w = list.at(i);
+            // The original has one tensor for three matrices, which a conversion renames.
+            let (weight, bias) = if w.has("attn.in_proj_weight") {
+                (w.name("attn.in_proj_weight"), w.name("attn.in_proj_bias"))
+            } else {
+                (w.name("attn.in_proj.weight"), w.name("attn.in_proj.bias"))
+            };
+            Ok(UnionLayer {
+                norm1: w.norm("ln_1")?,
+                qkv: w.linear_from(&[weight], &[bias], None)?,
+                attended: w.linear("attn.out_proj")?,
+                norm2: w.norm("ln_2")?,
+                expand: w.linear("mlp.c_fc")?,
+                contract: w.linear("mlp.c_proj")?,
+            })
+        };
+        Ok(Self {
+            tasks: w.values("task_embedding")?.chunks_exact(width).map(<[f32]>::to_vec).collect(),
+            layers: (0..count).map(layer).collect::<Result<_>>()?,
+            out: w.linear("spatial_ch_projs")?,
+            kinds: [w.linear("control_add_embedding.linear_1")?, w.linear("control_add_embedding.linear_2")?],
+        })
+    }
+
+    /// The hint with what its mean and its kind say added everywhere.
+    fn read(&self, ops: &Ops, hint: Act, kind: usize) -> Result<Act> {
+        let d = hint.dims();
+        let task = self.tasks.get(kind).ok_or_else(|| Error::Input {
+            model: "ControlNet",
+            input: "type",
+            found: kind.to_string(),
+            expected: format!("one of the {} kinds that this network was trained for", self.tasks.len()),
+        })?;
+        let values = ops.download(&hint)?;
+        let mut means = Vec::with_capacity(d.n * d.c);
+        for sample in values.chunks_exact((d.positions() * d.c).max(1)) {
+            let mut mean = vec![0f64; d.c];
+            for row in sample.chunks_exact(d.c) {
+                mean.iter_mut().zip(row).for_each(|(m, v)| *m += f64::from(*v));
+            }
+            let of = |(m, task): (f64, &f32)| (m / d.positions() as f64) as f32 + task;
+            means.extend(mean.into_iter().zip(task).map(of));
+        }
+        let mut x = ops.upload(Dims::tokens(d.n, 1, d.c), &means)?;
+        let norm = |x: &Act, norm: &Norm| {
+            ops.layer_norm(x, LayerNorm { norm: Some(norm), eps: 1e-5, modulation: None, out: Out::Operand })
+        };
+        for layer in &self.layers {
+            let qkv = ops.linear(&layer.qkv, &norm(&x, &layer.norm1)?, Epilogue::operand())?;
+            let all = Attention::new(UNION_HEADS, qkv.chunk(0, 3), qkv.chunk(1, 3), qkv.chunk(2, 3));
+            let a = ops.attention(all)?;
+            x = ops.linear(&layer.attended, &a, Epilogue::residual(&x))?;
+            let a = norm(&x, &layer.norm2)?;
+            let quick = Epilogue::activation(Activation::QuickGelu, Out::Operand);
+            let wide = ops.linear(&layer.expand, &a, quick)?;
+            x = ops.linear(&layer.contract, &wide, Epilogue::residual(&x))?;
+        }
+        let added = ops.download(&ops.linear(&self.out, &x, Epilogue::default())?)?;
+        let mut values = values;
+        for (sample, added) in
+            values.chunks_exact_mut((d.positions() * d.c).max(1)).zip(added.chunks_exact(d.c))
+        {
+            sample.chunks_exact_mut(d.c).for_each(|row| row.iter_mut().zip(added).for_each(|(v, a)| *v += a));
+        }
+        ops.upload(d, &values)
+    }
+
+    /// What kinds add to the timestep: a number for each, which is 1 for the hint's kind.
+    fn embed(&self, ops: &Ops, n: usize, kind: Option<usize>) -> Result<Act> {
+        let flags: Vec<f32> = (0..self.tasks.len()).map(|i| f32::from(Some(i) == kind)).collect();
+        let numbers = timestep::embedding(&flags, KIND, 10_000.0);
+        let x = ops.upload(Dims::tokens(n, 1, numbers.len()), &numbers.repeat(n))?;
+        let [first, second] = &self.kinds;
+        let h = ops.linear(first, &x, Epilogue::activation(Activation::Silu, Out::Operand))?;
+        ops.linear(second, &h, Epilogue::default())
     }
 }
 

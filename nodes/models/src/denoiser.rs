@@ -6,6 +6,7 @@ use candle_core::Tensor;
 
 use crate::{
     Params, Result,
+    changes::Changes,
     ops::{Act, Ops, with_values},
 };
 
@@ -24,13 +25,50 @@ pub struct Input<'a> {
     pub guidance: Option<&'a [f32]>,
     /// Residuals of control networks.
     pub control: Option<&'a Residuals>,
+    /// What nodes change of the layers.
+    pub changes: Option<&'a Changes>,
+    /// Pictures to look at beside the latent, each NCHW of one sample or of all.
+    pub references: References<'a>,
 }
 
 impl<'a> Input<'a> {
     /// The inputs that every family has.
     pub fn new(x: &'a Tensor, timesteps: &'a [f32], context: &'a Tensor) -> Self {
-        Self { x, timesteps, context, y: None, guidance: None, control: None }
+        Self {
+            x,
+            timesteps,
+            context,
+            y: None,
+            guidance: None,
+            control: None,
+            changes: None,
+            references: References::default(),
+        }
     }
+}
+
+/// Latents that a transformer reads as further tokens of its picture (Flux Kontext).
+#[derive(Clone, Copy, Default)]
+pub struct References<'a> {
+    /// The latents, in the model's scale.
+    pub latents: &'a [Tensor],
+    /// Where their positions are.
+    pub places: Places,
+    /// Added to attention's scores: `[n, tokens, tokens]` over the prompt's tokens, then one position that stands
+    /// for the whole picture.
+    pub attention_bias: Option<&'a Tensor>,
+}
+
+/// Where the positions of reference latents are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Places {
+    /// In one plane behind the picture, side by side.
+    #[default]
+    Offset,
+    /// Each in a plane of its own.
+    Index,
+    /// In the picture's plane, beyond its corner.
+    Diagonal,
 }
 
 /// What control networks add inside a UNet, in the order of its blocks.

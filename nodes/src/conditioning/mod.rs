@@ -4,9 +4,11 @@ mod area;
 mod combine;
 mod encode;
 mod flux;
+mod gligen;
 mod range;
 mod sd3;
 mod sdxl;
+mod vision;
 
 use ebb_engine::registry::{DuplicateClass, Registry};
 
@@ -27,5 +29,7 @@ pub(crate) fn register(registry: &mut Registry) -> Result<(), DuplicateClass> {
     registry.add(area::ConditioningSetAreaPercentage)?;
     registry.add(area::ConditioningSetAreaStrength)?;
     registry.add(area::ConditioningSetMask)?;
-    registry.add(range::ConditioningSetTimestepRange)
+    registry.add(range::ConditioningSetTimestepRange)?;
+    registry.add(gligen::GLIGENTextBoxApply)?;
+    vision::register(registry)
 }

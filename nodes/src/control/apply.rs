@@ -82,6 +82,61 @@ impl Node for ControlNetApply {
     }
 }
 
+/// Says which kind a hint is, to networks that tell several apart.
+pub(super) struct SetUnionControlNetType;
+
+/// Kinds of hints, in the order of their numbers.
+const KINDS: [&str; 8] = [
+    "openpose",
+    "depth",
+    "hed/pidi/scribble/ted",
+    "canny/lineart/anime_lineart/mlsd",
+    "normal",
+    "segment",
+    "tile",
+    "repaint",
+];
+
+impl SetUnionControlNetType {
+    fn set(net: &ControlNet, kind: &str) -> Result<ControlNet, NodeError> {
+        let hint_kind = KINDS.iter().position(|name| *name == kind);
+        if let Some(kind) = hint_kind.filter(|kind| net.kinds() > 0 && *kind >= net.kinds()) {
+            return Err(NodeError::input(
+                "type",
+                format!(
+                    "'{}' is not among the {} kinds that this network was trained for",
+                    KINDS[kind],
+                    net.kinds()
+                ),
+            ));
+        }
+        Ok(net.for_kind(hint_kind))
+    }
+}
+
+impl Node for SetUnionControlNetType {
+    fn schema(&self) -> Schema {
+        Schema::new("SetUnionControlNetType")
+            .category("conditioning/controlnet")
+            .module("comfy_extras.nodes_controlnet")
+            .input(Input::wire("control_net", "CONTROL_NET"))
+            .input(Input::combo("type", std::iter::once("auto").chain(KINDS)))
+            .output("CONTROL_NET")
+    }
+
+    fn execute(&self, _: &Context, inputs: &Inputs) -> Result<Outcome, NodeError> {
+        let net = inputs.payload::<ControlNet>("control_net")?;
+        Ok(Outcome::payload(Self::set(&net, inputs.str("type")?)?))
+    }
+
+    fn forecast(&self, inputs: &Sketches) -> Result<Forecast, NodeError> {
+        let (Some(net), Some(kind)) = (inputs.what::<ControlNet>("control_net"), inputs.str("type")) else {
+            return Ok(Forecast::unknown());
+        };
+        Ok(Forecast::output(Sketch::handle(Arc::new(Self::set(&net, kind)?))))
+    }
+}
+
 /// Puts a control network on both sides, for a part of sampling.
 pub(super) struct ControlNetApplyAdvanced;
 

@@ -24,6 +24,11 @@ fn control_net(environment: &Environment, name: &str) -> Result<ControlNet, Node
         .map(|prefix| whole.under(prefix))
         .find(|source| source.contains("input_hint_block.0.weight"))
         .or_else(|| diffusers::single_file_names(&whole));
+    if source.is_none()
+        && let Some(adapter) = adapter_names(&whole)
+    {
+        return ControlNet::adapter(adapter, &environment.compute);
+    }
     let Some(source) = source else {
         let mut error = NodeError::model(format!("{name}: {}", unsupported(&whole)));
         error.input = Some("control_net_name".into());
@@ -34,16 +39,40 @@ fn control_net(environment: &Environment, name: &str) -> Result<ControlNet, Node
     ControlNet::new(source, averages, &environment.compute)
 }
 
+/// A T2I adapter's tensors in the original naming; `None` where a file is none.
+fn adapter_names(whole: &WeightSource) -> Option<WeightSource> {
+    // Diffusers has two blocks under each level, and the halving before them.
+    let diffusers = |name: &str| -> Option<String> {
+        let name = name.strip_prefix("adapter.")?;
+        let Some((level, rest)) = name.strip_prefix("body.").and_then(|n| n.split_once('.')) else {
+            return Some(name.to_owned());
+        };
+        let level: usize = level.parse().ok()?;
+        match rest.strip_prefix("resnets.").and_then(|r| r.split_once('.')) {
+            Some((block, rest)) => {
+                let block: usize = block.parse().ok()?;
+                Some(format!("body.{}.{rest}", level * 2 + block))
+            }
+            None => Some(format!("body.{}.{rest}", level * 2)),
+        }
+    };
+    let is_adapter = |source: &WeightSource| {
+        source.contains("body.0.in_conv.weight")
+            || (source.contains("conv_in.weight") && source.contains("body.0.block1.weight"))
+    };
+    let found = if whole.contains("adapter.body.0.resnets.0.block1.weight") {
+        whole.renamed(diffusers)
+    } else {
+        ["", "adapter."].iter().map(|prefix| whole.under(prefix)).find(|source| is_adapter(source))?
+    };
+    is_adapter(&found).then_some(found)
+}
+
 /// What a file is that no control network can be made of, in words.
 fn unsupported(source: &WeightSource) -> &'static str {
     let has = |name: &str| source.contains(name);
     if has("lora_controlnet") {
         "is a control LoRA; Ebb runs whole control networks"
-    } else if has("body.0.in_conv.weight")
-        || has("body.0.resnets.0.block1.weight")
-        || has("adapter.body.0.in_conv.weight")
-    {
-        "is a T2I adapter, which Ebb does not run yet"
     } else if source.names().any(|name| name.starts_with("controlnet_blocks.")) {
         "is a control network for a transformer (SD3, Flux), which Ebb does not run yet"
     } else {

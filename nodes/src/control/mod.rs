@@ -16,5 +16,6 @@ pub(crate) fn register(registry: &mut Registry, environment: &Environment) -> Re
     registry.add(load::DiffControlNetLoader(environment.clone()))?;
     registry.add(apply::ControlNetApply)?;
     registry.add(apply::ControlNetApplyAdvanced)?;
+    registry.add(apply::SetUnionControlNetType)?;
     registry.add(canny::Canny)
 }

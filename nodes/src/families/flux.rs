@@ -21,6 +21,7 @@ const fn of(name: &'static str, sampling: fn() -> ModelSampling) -> Family {
         sampling,
         denoiser: |ops, source, options| Ok(Box::new(Flux::load(ops, source, options)?)),
         inputs,
+        joint: true,
         edits_scaled: true,
     }
 }
@@ -39,6 +40,21 @@ fn inputs(entry: &Conditioning, _: &InputContext<'_>, inputs: &mut ModelInputs) 
     };
     if let Some(guidance) = guidance {
         inputs.insert("guidance".into(), ModelInput::Constant(guidance));
+    }
+    if let Some(CondValue::Tensors(references)) = entry.extra.get("reference_latents") {
+        for (i, latent) in references.iter().enumerate() {
+            let latent = LatentFormat::FLUX.process_in(latent)?;
+            inputs.insert(crate::sampling::reference(i), ModelInput::Regular(latent));
+        }
+        let place = match entry.extra.get("reference_latents_method") {
+            Some(CondValue::Text(method)) if method == "index" => 1.0,
+            Some(CondValue::Text(method)) if method.starts_with("uxo") => 2.0,
+            _ => 0.0,
+        };
+        inputs.insert("ref_latents_method".into(), ModelInput::Constant(place));
+    }
+    if let Some(bias) = entry.tensor("attention_mask") {
+        inputs.insert("attention_mask".into(), ModelInput::Regular(bias.clone()));
     }
     sd3::pooled(entry, POOLED, inputs)
 }

@@ -8,7 +8,9 @@ mod sd1;
 mod sd2;
 mod sd3;
 mod sdxl;
+mod unclip;
 mod unet;
+mod z_image;
 
 use ebb_models::denoiser::Denoiser;
 use ebb_models::ops::Ops;
@@ -24,6 +26,9 @@ pub use sd1::SD1;
 pub use sd2::SD2;
 pub use sd3::SD3;
 pub use sdxl::{SDXL, SDXL_REFINER};
+pub(crate) use unclip::PICTURES;
+pub use unclip::SD2_UNCLIP;
+pub use z_image::Z_IMAGE;
 
 /// What sets one family apart from another.
 pub struct Family {
@@ -41,6 +46,8 @@ pub struct Family {
     pub denoiser: BuildDenoiser,
     /// Adds what it reads from an entry beside the prompt itself.
     pub inputs: AddInputs,
+    /// Whether prompt and picture are one sequence, so that a prompt that is repeated says something else.
+    pub joint: bool,
     /// Whether a picture that is concatenated to the latent is in the latent's scale, or in the autoencoder's.
     pub edits_scaled: bool,
 }

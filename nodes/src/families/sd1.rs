@@ -13,5 +13,6 @@ pub static SD1: Family = Family {
     sampling: ModelSampling::eps,
     denoiser: unet::build,
     inputs: |_, _, _| Ok(()),
+    joint: false,
     edits_scaled: false,
 };

@@ -14,5 +14,6 @@ pub static SD2: Family = Family {
     sampling: ModelSampling::eps,
     denoiser: unet::build,
     inputs: |_, _, _| Ok(()),
+    joint: false,
     edits_scaled: false,
 };

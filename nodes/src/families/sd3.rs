@@ -16,6 +16,7 @@ pub static SD3: Family = Family {
     sampling: || ModelSampling::flow(3.0, 1000.0),
     denoiser: |ops, source, options| Ok(Box::new(Mmdit::load(ops, source, options)?)),
     inputs: |entry, _, inputs| pooled(entry, POOLED, inputs),
+    joint: true,
     edits_scaled: true,
 };
 

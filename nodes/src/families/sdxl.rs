@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Tensor};
 use ebb_sampling::guidance::{Conditioning, InputContext, ModelInput, ModelInputs, Side};
 use ebb_sampling::{LatentFormat, ModelSampling, Result};
 
-use super::{AddInputs, Family, unet};
+use super::{AddInputs, Family, unclip, unet};
 
 /// Stable Diffusion XL: two text encoders, told the picture's size.
 pub static SDXL: Family = of("Stable Diffusion XL", base);
@@ -21,6 +21,7 @@ const fn of(name: &'static str, inputs: AddInputs) -> Family {
         sampling: ModelSampling::eps,
         denoiser: unet::build,
         inputs,
+        joint: false,
         edits_scaled: false,
     }
 }
@@ -54,7 +55,16 @@ fn base(entry: &Conditioning, context: &InputContext<'_>, inputs: &mut ModelInpu
         number("target_height", height),
         number("target_width", width),
     ];
-    let y = unet::pooled_and_sizes(&pooled(entry)?, &numbers)?;
+    let pooled = match unclip::pictures(entry) {
+        // Of the pictures' vector and its noise level, only the vector is read.
+        Some(shown) => {
+            let merged = entry.number(unclip::MERGED_NOISE).unwrap_or(0.0);
+            let vector = unclip::augmented(shown, merged, context.seed)?;
+            vector.narrow(1, 0, POOLED.min(vector.dim(1)?))?
+        }
+        None => pooled(entry)?,
+    };
+    let y = unet::pooled_and_sizes(&pooled, &numbers)?;
     inputs.insert("y".into(), ModelInput::Regular(y));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `LoadImage`, `LoadImageMask`.
+//! `LoadImage`, `LoadImageOutput`, `LoadImageMask`.
 
 use std::sync::Arc;
 
@@ -63,6 +63,51 @@ impl Node for LoadImage {
         let Some((width, height)) = size else { return Ok(Forecast::unknown()) };
         let shape = ImageShape { batch: 1, height: height as usize, width: width as usize, channels: 3 };
         Ok(Forecast::output(shape.sketch()?))
+    }
+}
+
+/// As [`LoadImage`], of what was saved; a client asks for the list of those by itself.
+pub(super) struct LoadImageOutput(pub(super) LoadImage);
+
+impl Node for LoadImageOutput {
+    fn schema(&self) -> Schema {
+        let remote = serde_json::json!({"route": "/internal/files/output", "refresh_button": true,
+            "control_after_refresh": "first"});
+        let mut schema = Schema::new("LoadImageOutput")
+            .display("Load Image (from Outputs)")
+            .category("image")
+            .input(
+                Input::combo("image", [""; 0])
+                    .named_combo()
+                    .option("image_upload", true)
+                    .option("image_folder", "output")
+                    .option("remote", remote),
+            )
+            .output("IMAGE")
+            .output("MASK")
+            .compute();
+        schema.experimental = true;
+        schema
+    }
+
+    fn execute(&self, context: &Context, inputs: &Inputs) -> Result<Outcome, NodeError> {
+        self.0.execute(context, inputs)
+    }
+
+    fn changed(&self, inputs: &Inputs) -> Result<Option<Changed>, NodeError> {
+        self.0.changed(inputs)
+    }
+
+    fn validator(&self) -> Option<ValidatorScope> {
+        self.0.validator()
+    }
+
+    fn validate(&self, inputs: &Inputs, hidden: &[(String, String)]) -> Verdict {
+        self.0.validate(inputs, hidden)
+    }
+
+    fn forecast(&self, inputs: &Sketches) -> Result<Forecast, NodeError> {
+        self.0.forecast(inputs)
     }
 }
 

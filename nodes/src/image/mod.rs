@@ -10,6 +10,7 @@ mod load;
 mod pad;
 mod save;
 mod scale;
+mod stitch;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ pub(crate) use save::{Saver, metadata};
 
 pub(crate) fn register(registry: &mut Registry, folders: &Arc<Folders>) -> Result<(), DuplicateClass> {
     registry.add(load::LoadImage(folders.clone()))?;
+    registry.add(load::LoadImageOutput(load::LoadImage(folders.clone())))?;
     registry.add(load::LoadImageMask(folders.clone()))?;
     registry.add(save::SaveImage(folders.clone()))?;
     registry.add(save::PreviewImage(folders.clone()))?;
@@ -48,5 +50,6 @@ pub(crate) fn register(registry: &mut Registry, folders: &Arc<Folders>) -> Resul
     registry.add(composite::LatentCompositeMasked)?;
     registry.add(composite::MaskPreview(folders.clone()))?;
     registry.add(composite::FluxKontextImageScale)?;
+    registry.add(stitch::ImageStitch)?;
     registry.add(pad::ImagePadForOutpaint)
 }

@@ -66,10 +66,44 @@ impl Saver {
         Ok(name)
     }
 
+    /// Has the next file of the series written under another name, then gives it its own: whole, or not at all, and
+    /// never over one that is there.
+    pub(crate) fn save_as(
+        &mut self,
+        ending: &str,
+        write: impl FnOnce(&Path) -> Result<(), NodeError>,
+    ) -> Result<String, NodeError> {
+        let temporary = self.folder.join(format!(".{}.{}.{ending}", self.stem, moment()));
+        let written = write(&temporary).and_then(|()| {
+            loop {
+                let name = format!("{}_{:05}_.{ending}", self.stem, self.counter);
+                self.counter += 1;
+                match std::fs::hard_link(&temporary, self.folder.join(&name)) {
+                    Ok(()) => return Ok(name),
+                    Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+                    Err(e) => {
+                        let folder = self.folder.display();
+                        return Err(NodeError::failed(format!("{name} cannot be written to {folder}: {e}")));
+                    }
+                }
+            }
+        });
+        // Its other name stays where it got one.
+        let _ = std::fs::remove_file(&temporary);
+        written
+    }
+
     /// What a client needs to find a file.
     pub(crate) fn describe(&self, name: &str, kind: &str) -> Json {
         json!({"filename": name, "subfolder": self.subfolder, "type": kind})
     }
+}
+
+/// What tells two files of one moment apart.
+fn moment() -> String {
+    static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    format!("{}-{count}", std::process::id())
 }
 
 /// The number in `STEM_00012_…`, if the name is of that form.

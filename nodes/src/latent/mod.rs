@@ -6,6 +6,7 @@ mod combine;
 mod empty;
 mod file;
 mod mask;
+mod operations;
 mod scale;
 mod transform;
 
@@ -19,6 +20,7 @@ use crate::values::LatentShape;
 
 pub(crate) fn register(registry: &mut Registry, folders: &Arc<Folders>) -> Result<(), DuplicateClass> {
     arithmetic::register(registry)?;
+    operations::register(registry)?;
     registry.add(empty::EMPTY)?;
     registry.add(empty::EMPTY_SD3)?;
     registry.add(scale::LatentUpscale)?;

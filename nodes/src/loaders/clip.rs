@@ -40,7 +40,7 @@ const NAMES: [&str; 3] = ["clip_name1", "clip_name2", "clip_name3"];
 
 /// How encoders of these families are put together for a purpose; `None` where that does not run here.
 fn composition(purpose: &str, families: &[Detected]) -> Option<Composition> {
-    use Detected::{ClipG, ClipH, ClipL, T5};
+    use Detected::{ClipG, ClipH, ClipL, Qwen3, T5};
     let has = |family| families.contains(&family);
     match (purpose, families) {
         ("sd3", _) if families.iter().all(|f| matches!(f, ClipL | ClipG | T5)) => Some(Composition::Sd3),
@@ -49,6 +49,8 @@ fn composition(purpose: &str, families: &[Detected]) -> Option<Composition> {
         // One encoder tells by itself what it is for: as in ComfyUI, the type does not matter then.
         (_, [ClipL]) => Some(Composition::Sd1),
         (_, [ClipH]) => Some(Composition::Sd2),
+        // Templates load it as Lumina 2's, whose networks Z-Image's are like.
+        (_, [Qwen3]) => Some(Composition::ZImage),
         (_, [ClipG]) if purpose != "stable_cascade" => Some(Composition::SdxlRefiner),
         _ => None,
     }

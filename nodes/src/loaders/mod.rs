@@ -1,5 +1,6 @@
 //! Nodes that open model files. They read headers; weights are loaded by whoever uses them first.
 
+mod beside;
 mod checkpoint;
 mod clip;
 mod diffusers;
@@ -23,6 +24,7 @@ pub(crate) fn register(registry: &mut Registry, environment: &Environment) -> Re
     for loader in clip::ClipLoader::all(environment) {
         registry.add(loader)?;
     }
+    beside::register(registry, environment)?;
     registry.add(vae::VAELoader(environment.clone()))
 }
 

@@ -9,11 +9,11 @@ use ebb_models::text::Composition;
 use ebb_sampling::ModelSampling;
 use ebb_sampling::model_sampling::{ContinuousEdm, Prediction as Output};
 use ebb_weights::detect::{self, Component, Family as Detected, Inspection, Naming, Part, Prediction};
-use ebb_weights::{ModelFile, WeightError, WeightSource, t5_names};
+use ebb_weights::{ModelFile, WeightError, WeightSource, language_names, t5_names};
 
 use crate::environment::Environment;
 use crate::families;
-use crate::values::{Clip, Model, T5, Vae};
+use crate::values::{Clip, Language, Model, T5, Vae};
 
 pub(super) fn refused(error: WeightError) -> NodeError {
     NodeError::model(error.to_string())
@@ -144,7 +144,7 @@ pub(super) fn encoders(
 ) -> Result<Clip, NodeError> {
     let Environment { models, compute, .. } = environment;
     let mut clips: Vec<(clip::Kind, WeightSource)> = Vec::new();
-    let mut t5 = None;
+    let (mut t5, mut language) = (None, None);
     for (file, component) in found {
         let source = component.source(&file.source);
         match families::encoder(component.family) {
@@ -153,12 +153,21 @@ pub(super) fn encoders(
                 let source = if component.naming == Naming::LlamaCpp { t5_names(&source) } else { source };
                 t5 = Some(T5::new(source, models, compute)?);
             }
+            None if component.family == Detected::Qwen3 => {
+                let is_llama = component.naming == Naming::LlamaCpp;
+                let source = if is_llama { language_names(&source) } else { source };
+                language = Some(Language::new(source, models, compute)?);
+            }
             None => return Err(file.unsupported(component)),
         }
     }
     let clip = Clip::new(composition, clips, models, compute)?;
-    Ok(match t5 {
+    let clip = match t5 {
         Some(t5) => clip.with_t5(t5),
+        None => clip,
+    };
+    Ok(match language {
+        Some(language) => clip.with_language(language),
         None => clip,
     })
 }

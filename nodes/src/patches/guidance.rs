@@ -9,7 +9,7 @@ use ebb_sampling::guidance::{Hooks, functions};
 
 use crate::values::Model;
 
-pub(crate) fn register(registry: &mut Registry) -> Result<(), DuplicateClass> {
+pub(super) fn register(registry: &mut Registry) -> Result<(), DuplicateClass> {
     registry.add(RescaleCFG)?;
     registry.add(DifferentialDiffusion)?;
     registry.add(CFGNorm)?;

@@ -11,4 +11,5 @@ pub mod png;
 mod resample;
 mod scale;
 
+pub(crate) use scale::smooth_bicubic;
 pub use scale::{Crop, Method, image, latent};

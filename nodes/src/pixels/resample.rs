@@ -96,3 +96,32 @@ pub(super) fn separable(
     }
     out
 }
+
+/// Cubic convolution that widens when it shrinks (PyTorch's `antialias=True`, Keys' a = −0.5): no detail finer than
+/// a result's cell is left to alias.
+pub(super) fn smooth_bicubic(from: usize, to: usize) -> Axis {
+    const A: f64 = -0.5;
+    let filter = |x: f64| {
+        let x = x.abs();
+        if x < 1.0 {
+            ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0
+        } else if x < 2.0 {
+            (((x - 5.0) * x + 8.0) * x - 4.0) * A
+        } else {
+            0.0
+        }
+    };
+    let scale = from as f64 / to as f64;
+    let wide = scale.max(1.0);
+    (0..to)
+        .map(|i| {
+            let center = scale * (i as f64 + 0.5);
+            let first = (center - 2.0 * wide + 0.5).max(0.0) as usize;
+            let last = ((center + 2.0 * wide + 0.5) as usize).min(from);
+            let weights: Vec<f64> = (first..last).map(|j| filter((j as f64 - center + 0.5) / wide)).collect();
+            let total: f64 = weights.iter().sum();
+            let taps = weights.iter().enumerate().map(|(k, w)| (first + k, (w / total) as f32)).collect();
+            Taps { taps }
+        })
+        .collect()
+}

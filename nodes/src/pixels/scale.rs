@@ -120,6 +120,21 @@ pub fn latent(
     tensor(out, &[batch, channels, height, width])
 }
 
+/// Scales `[batch, channels, height, width]` with a cubic filter that widens when it shrinks.
+///
+/// # Errors
+/// Where a size is 0.
+pub(crate) fn smooth_bicubic(samples: &Tensor, width: usize, height: usize) -> Result<Tensor, NodeError> {
+    let (batch, channels, from_height, from_width) = samples.dims4().or_node()?;
+    if [width, height, from_width, from_height].contains(&0) {
+        return Err(NodeError::failed("cannot scale a picture without pixels"));
+    }
+    let (rows, columns) =
+        (resample::smooth_bicubic(from_height, height), resample::smooth_bicubic(from_width, width));
+    let out = resample::separable(&elements(samples)?, (from_height, from_width), &rows, &columns);
+    tensor(out, &[batch, channels, height, width])
+}
+
 /// Scales `[batch, height, width, channels]` to `height`×`width` pixels.
 ///
 /// # Errors

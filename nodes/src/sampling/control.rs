@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use candle_core::Tensor;
 use ebb_engine::node::{Context, NodeError};
 use ebb_engine::residency::Lease;
-use ebb_models::controlnet::Hint;
 use ebb_models::denoiser::{Input, Residuals, Session};
 use ebb_models::ops::Ops;
 use ebb_sampling::ModelSampling;
@@ -13,7 +12,7 @@ use ebb_sampling::guidance::{Guidance, Opaque};
 
 use super::run::failed;
 use crate::pixels::{self, Crop, Method};
-use crate::values::{Control, HINT_SCALE, LoadedControlNet, Model, repeat_to_batch};
+use crate::values::{Control, HINT_SCALE, LoadedControlNet, Model, Read, repeat_to_batch};
 
 /// What a hint depends on: the control, which of its pictures alone, and the batch and cells of the latent.
 type HintKey = (usize, Option<usize>, [usize; 3]);
@@ -22,7 +21,7 @@ type HintKey = (usize, Option<usize>, [usize; 3]);
 pub(super) struct Controls {
     nets: Vec<(ebb_engine::residency::ComponentKey, Lease<LoadedControlNet>, Session)>,
     /// Hints as networks see them are the same at every step.
-    hints: HashMap<HintKey, Hint>,
+    hints: HashMap<HintKey, Read>,
     ops: Ops,
 }
 
@@ -100,12 +99,13 @@ impl Controls {
                     Some(picture) => control.hint.narrow(0, picture, 1)?,
                     None => control.hint.clone(),
                 };
-                let pixels = fitted(&pictures, batch, height * HINT_SCALE, width * HINT_SCALE)?;
-                free.insert(net.network().hint(&pixels).map_err(failed)?)
+                let multiple = net.network().multiple();
+                let side = |cells: usize| (cells * HINT_SCALE).next_multiple_of(multiple);
+                let pixels = fitted(&pictures, batch, side(height), side(width))?;
+                free.insert(net.network().hint(&pixels, control).map_err(failed)?)
             }
         };
-        let residuals =
-            net.network().residuals(session, hint, input, control.strength as f32).map_err(failed)?;
+        let residuals = net.network().residuals(session, hint, input, control).map_err(failed)?;
         if control.net.averages() { residuals.averaged(&self.ops).map_err(failed) } else { Ok(residuals) }
     }
 }

@@ -31,9 +31,10 @@ fn sample(context: &Context, inputs: &Inputs, guider: &Guider, noise: Noise) -> 
         denoise_mask: latent.noise_mask.as_ref().map(|mask| mask.tensor()),
         seed: noise.seed(),
     };
-    let sampled = with_model(context, model, &samples, guidance, *tokens, |sampled, observer| {
-        ebb_sampling::sample(sampled, &job, observer)
-    })?;
+    let sampled =
+        with_model(context, model, &samples, guidance, *tokens, noise.seed(), |sampled, observer| {
+            ebb_sampling::sample(sampled, &job, observer)
+        })?;
     let output = Arc::new(latent.with_samples(sampled.latent));
     let denoised: Arc<Latent> = match sampled.denoised {
         Some(denoised) => Arc::new(latent.with_samples(denoised)),

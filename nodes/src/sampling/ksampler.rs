@@ -51,9 +51,10 @@ fn sample(
     let noise = if adds_noise { Noise::Seeded(settings.seed) } else { Noise::Disabled };
     let noise = noise.for_latent(&latent, &samples)?;
     let mask = latent.noise_mask.as_ref().map(|mask| mask.tensor());
-    let sampled = with_model(context, &model, &samples, &guidance, tokens, |sampled, observer| {
-        settings.sample(sampled, &guidance, &noise, &samples, mask, observer)
-    })?;
+    let sampled =
+        with_model(context, &model, &samples, &guidance, tokens, settings.seed, |sampled, observer| {
+            settings.sample(sampled, &guidance, &noise, &samples, mask, observer)
+        })?;
     Ok(Outcome::payload(latent.with_samples(sampled.latent)))
 }
 

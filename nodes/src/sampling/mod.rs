@@ -4,13 +4,17 @@ mod control;
 mod custom;
 mod guiders;
 mod ksampler;
+mod layers;
 mod preview;
 mod relation;
+mod reuse;
 mod run;
 mod samplers;
 mod schedulers;
 mod select;
 mod sigmas;
+
+pub(crate) use run::reference;
 
 use ebb_engine::registry::{DuplicateClass, Registry};
 use ebb_engine::schema::Input;

@@ -6,12 +6,14 @@ use std::ops::ControlFlow;
 use candle_core::Tensor;
 use ebb_engine::node::{Context, NodeError, Saving};
 use ebb_kernels::KernelError;
-use ebb_models::denoiser::{Input, Session};
+use ebb_models::denoiser::{Input, Places, References, Session};
 use ebb_sampling::guidance::{Conditioning, Guidance, InputContext, ModelCall, ModelInput, ModelInputs};
 use ebb_sampling::{ModelSampling, Observer, SampledModel, Step};
 
 use super::control::Controls;
+use super::layers::{Layers, Samples};
 use super::preview::Previewer;
+use super::reuse::Reuser;
 use crate::families::{self, Family};
 use crate::values::{LoadedDenoiser, Model, OrNode, model_error, sampling_error};
 
@@ -22,6 +24,8 @@ struct Runner<'a> {
     denoiser: &'a LoadedDenoiser,
     session: Session,
     controls: Controls,
+    layers: Layers,
+    reuser: Option<Reuser>,
     /// One sample at a time, whatever the batch.
     slices: bool,
     /// Why a call failed for want of memory: samplers know only that it failed.
@@ -45,7 +49,9 @@ impl Runner<'_> {
             }
             None => None,
         };
-        let input = Input { control: control.as_ref(), ..input };
+        let samples = sample.map_or(Samples::All, Samples::One);
+        let changes = self.layers.of(call, samples)?;
+        let input = Input { control: control.as_ref(), changes: changes.as_ref(), ..input };
         self.denoiser.network().denoise(&mut self.session, input).map_err(|error| {
             if matches!(error, ebb_models::Error::Kernel(KernelError::OutOfMemory { .. })) {
                 self.memory.replace(Some(model_error("sampling", error)));
@@ -69,13 +75,20 @@ fn tensor<'a>(inputs: &'a ModelInputs, name: &str) -> Option<&'a Tensor> {
     inputs.get(name)?.tensor()
 }
 
-impl ebb_sampling::guidance::Model for Runner<'_> {
-    fn predict(&mut self, call: &ModelCall<'_>) -> ebb_sampling::Result<Tensor> {
+/// Latents beside the picture, by the order in which they were given.
+fn references(inputs: &ModelInputs) -> Vec<Tensor> {
+    (0..).map_while(|i| tensor(inputs, &reference(i)).cloned()).collect()
+}
+
+/// The name of a reference latent among a model's inputs.
+pub(crate) fn reference(index: usize) -> String {
+    format!("ref_latents.{index}")
+}
+
+impl Runner<'_> {
+    /// What the network says of a batch.
+    fn compute(&mut self, call: &ModelCall<'_>, x: &Tensor) -> ebb_sampling::Result<Tensor> {
         let network = self.denoiser.network();
-        let x = match tensor(call.inputs, "c_concat") {
-            Some(concat) => Tensor::cat(&[call.x, concat], 1)?,
-            None => call.x.clone(),
-        };
         let batch = x.dim(0)?;
         let empty;
         let context = match tensor(call.inputs, "c_crossattn") {
@@ -92,20 +105,52 @@ impl ebb_sampling::guidance::Model for Runner<'_> {
         };
         let y = tensor(call.inputs, "y");
         let guidance = guidance.as_deref();
+        let latents = references(call.inputs);
+        let places = match call.inputs.get("ref_latents_method") {
+            Some(ModelInput::Constant(1.0)) => Places::Index,
+            Some(ModelInput::Constant(2.0)) => Places::Diagonal,
+            _ => Places::Offset,
+        };
+        let attention_bias = tensor(call.inputs, "attention_mask");
+        self.layers.start_recording(call);
         if !self.slices || batch == 1 {
-            let input = Input { y, guidance, ..Input::new(&x, &timesteps, context) };
+            let references = References { latents: &latents, places, attention_bias };
+            let input = Input { y, guidance, references, ..Input::new(x, &timesteps, context) };
             return self.denoise(call, call.x, input, None);
         }
         let mut predicted = Vec::with_capacity(batch);
         for sample in 0..batch {
             let part = |t: &Tensor| t.narrow(0, sample, 1)?.contiguous();
-            let (x, latent, context) = (part(&x)?, part(call.x)?, part(context)?);
+            let (x, latent, context) = (part(x)?, part(call.x)?, part(context)?);
             let y = y.map(part).transpose()?;
             let guidance = guidance.map(|guidance| &guidance[sample..=sample]);
-            let input = Input { y: y.as_ref(), guidance, ..Input::new(&x, &timesteps[..1], &context) };
+            let latents = latents.iter().map(part).collect::<candle_core::Result<Vec<_>>>()?;
+            let bias = attention_bias.map(part).transpose()?;
+            let references = References { latents: &latents, places, attention_bias: bias.as_ref() };
+            let input =
+                Input { y: y.as_ref(), guidance, references, ..Input::new(&x, &timesteps[..1], &context) };
             predicted.push(self.denoise(call, &latent, input, Some(sample))?);
         }
         Ok(Tensor::cat(&predicted, 0)?)
+    }
+}
+
+impl ebb_sampling::guidance::Model for Runner<'_> {
+    fn begin(&mut self) {
+        if let Some(reuser) = &mut self.reuser {
+            reuser.begin();
+        }
+    }
+
+    fn predict(&mut self, call: &ModelCall<'_>) -> ebb_sampling::Result<Tensor> {
+        let x = match tensor(call.inputs, "c_concat") {
+            Some(concat) => Tensor::cat(&[call.x, concat], 1)?,
+            None => call.x.clone(),
+        };
+        let Some(mut reuser) = self.reuser.take() else { return self.compute(call, &x) };
+        let answer = reuser.answer(&x, call.sigma, call.sides, || self.compute(call, &x));
+        self.reuser = Some(reuser);
+        answer
     }
 
     fn inputs(
@@ -116,12 +161,22 @@ impl ebb_sampling::guidance::Model for Runner<'_> {
         let network = self.denoiser.network();
         let mut inputs = ModelInputs::new();
         if let Some(prompt) = &entry.cross_attn {
-            inputs.insert("c_crossattn".into(), ModelInput::CrossAttn(prompt.clone()));
+            // A transformer that reads prompt and picture as one sequence must not read the prompt twice.
+            let prompt = prompt.clone();
+            let input =
+                if self.family.joint { ModelInput::Regular(prompt) } else { ModelInput::CrossAttn(prompt) };
+            inputs.insert("c_crossattn".into(), input);
         }
         if let Some(concat) = families::concat(self.family, network.input_channels(), entry, context)? {
             inputs.insert("c_concat".into(), ModelInput::OverLatent(concat));
         }
         (self.family.inputs)(entry, context, &mut inputs)?;
+        // What stands for "nothing" is as wide as the family's widest network reads it.
+        if let (Some(wanted), Some(ModelInput::Regular(y))) = (network.y_channels(), inputs.get_mut("y"))
+            && y.dim(1)? > wanted
+        {
+            *y = y.narrow(1, 0, wanted)?;
+        }
         Ok(inputs)
     }
 }
@@ -193,11 +248,13 @@ pub(super) fn with_model(
     latent: &Tensor,
     guidance: &Guidance,
     tokens: usize,
+    seed: u64,
     sample: impl FnOnce(SampledModel<'_>, &dyn Observer) -> ebb_sampling::Result<Tensor>,
 ) -> Result<Sampled, NodeError> {
     let (batch, _, height, width) = latent.dims4().or_node()?;
     let loaded = model.load(context)?;
     let controls = Controls::load(context, model, guidance)?;
+    let layers = Layers::load(context, model, guidance, latent, seed)?;
     let slices = context.savings().contains(&Saving::Slices);
     // Guidance runs both sides in one call where their shapes allow.
     let together = if slices { 1 } else { batch * 2 };
@@ -208,8 +265,18 @@ pub(super) fn with_model(
     let _scratch = model.compute().room(context, "sampling", scratch)?;
     let (family, sampling, session) = (model.family, &model.sampling, Session::new());
     let memory = RefCell::default();
-    let mut runner =
-        Runner { family, sampling, denoiser: &loaded, session, controls, slices, memory: &memory };
+    let reuser = model.reuse.map(|settings| Reuser::new(settings, sampling));
+    let mut runner = Runner {
+        family,
+        sampling,
+        denoiser: &loaded,
+        session,
+        controls,
+        layers,
+        reuser,
+        slices,
+        memory: &memory,
+    };
     let (failure, denoised) = (RefCell::default(), RefCell::default());
     let previewer = Previewer::new(context, model, (height, width));
     let follower = Follower { context, previewer: &previewer, failure, denoised };
@@ -221,6 +288,9 @@ pub(super) fn with_model(
     };
     let latent = sample(sampled, &follower)
         .map_err(|e| memory.take().or(follower.failure.take()).unwrap_or_else(|| sampling_error(e)))?;
+    if let Some(reuser) = &runner.reuser {
+        context.text(format!("EasyCache: {} calls took an earlier answer", reuser.taken()));
+    }
     let denoised = follower.denoised.take().map(|t| model.family.latent_format.process_out(&t)).transpose();
     Ok(Sampled { latent, denoised: denoised.map_err(sampling_error)? })
 }

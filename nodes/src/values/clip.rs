@@ -14,6 +14,7 @@ use ebb_models::text::{Chunks, Composition, Encoded, Stack, Token, Tokens};
 use ebb_text::{ChunkRules, ClipVocabulary};
 use ebb_weights::{ModelFolders, WeightSource};
 
+use super::language::Language;
 use super::model::{load_progress, make_way};
 use super::model_error;
 use super::t5::T5;
@@ -29,6 +30,8 @@ pub struct Clip {
     pub layer: Option<i32>,
     /// T5, of families that have it.
     t5: Option<Arc<T5>>,
+    /// A language model, of families that have one.
+    language: Option<Arc<Language>>,
     encoders: Arc<Encoders>,
 }
 
@@ -104,7 +107,7 @@ impl Clip {
             compute: compute.clone(),
             narrow: OnceLock::new(),
         };
-        Ok(Self { layer: None, t5: None, encoders: Arc::new(encoders) })
+        Ok(Self { layer: None, t5: None, language: None, encoders: Arc::new(encoders) })
     }
 
     /// With T5 beside the other encoders.
@@ -113,10 +116,17 @@ impl Clip {
         Self { t5: Some(Arc::new(t5)), ..self }
     }
 
+    /// With a language model as its only encoder.
+    #[must_use]
+    pub(crate) fn with_language(self, language: Language) -> Self {
+        Self { language: Some(Arc::new(language)), ..self }
+    }
+
     /// What is loaded for it, encoder by encoder.
     pub fn specs(&self) -> impl Iterator<Item = &ComponentSpec> {
         let t5 = self.t5.iter().map(|t5| t5.spec());
-        self.encoders.parts.iter().flat_map(|part| part.specs()).chain(t5)
+        let language = self.language.iter().map(|language| language.spec());
+        self.encoders.parts.iter().flat_map(|part| part.specs()).chain(t5).chain(language)
     }
 
     /// Ways to encode in less memory than [`specs`](Self::specs) take: with fewer bits a weight.
@@ -131,7 +141,9 @@ impl Clip {
         let ways = parts.iter().zip(narrow::KINDS).filter_map(|((kind, parts), (_, quant))| {
             let t5 =
                 self.t5.iter().map(|t5| t5.narrowed(kind, quant).map_or(t5.spec().clone(), |(spec, _)| spec));
-            let uses: Vec<ComponentSpec> = parts.iter().flatten().cloned().chain(t5).collect();
+            let language = self.language.iter().map(|language| language.spec().clone());
+            let uses: Vec<ComponentSpec> =
+                parts.iter().flatten().cloned().chain(t5).chain(language).collect();
             let bytes = |specs: &mut dyn Iterator<Item = u64>| specs.fold(0, u64::saturating_add);
             let saves = bytes(&mut uses.iter().map(|s| s.bytes)) < bytes(&mut self.specs().map(|s| s.bytes));
             saves.then(|| Way { savings: vec![narrow_to(kind)], uses, scratch: 0 })
@@ -141,6 +153,9 @@ impl Clip {
 
     /// Bytes of an encoded prompt: the tokens' vectors and the pooled one. A prompt that is not known yet counts as short.
     pub fn encoded_bytes(&self, prompt: Option<&str>) -> u64 {
+        if let Some(language) = &self.language {
+            return language.encoded_bytes(prompt);
+        }
         let Encoders { composition, parts, models, .. } = &*self.encoders;
         let chunks = prompt.zip(parts.first()).and_then(|(prompt, part)| part.tokenize(prompt, models).ok());
         let chunks = chunks.map_or(1, |chunks| chunks.len().max(1)) as u64;
@@ -152,6 +167,21 @@ impl Clip {
             _ => (77 * chunks, widths),
         };
         (tokens * width + widths) * 4
+    }
+
+    /// How its encoders are put together.
+    pub(crate) fn composition(&self) -> Composition {
+        self.encoders.composition
+    }
+
+    /// The language model's tensors, where it has one.
+    pub(crate) fn language_tensors(&self) -> Option<Arc<dyn Source>> {
+        self.language.as_ref().map(|language| language.tensors())
+    }
+
+    /// T5's tensors, where it is among them.
+    pub(crate) fn t5_tensors(&self) -> Option<Arc<dyn Source>> {
+        self.t5.as_ref().map(|t5| t5.tensors())
     }
 
     /// Which encoders there are, and their tensors, patched where they are.
@@ -192,11 +222,32 @@ impl Clip {
         self.encode_each(context, Prompts { l: Some(prompt), g: Some(prompt), t5: Some(prompt) })
     }
 
+    /// Encodes a prompt, with pooled vectors as they are before any projection.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub(crate) fn encode_unprojected(&self, context: &Context, prompt: &str) -> Result<Encoded, NodeError> {
+        self.encode_as(context, Prompts { l: Some(prompt), g: Some(prompt), t5: Some(prompt) }, true)
+    }
+
     /// Encodes a prompt of its own for each encoder.
     ///
     /// # Errors
     /// As [`encode`](Self::encode).
     pub fn encode_each(&self, context: &Context, prompts: Prompts<'_>) -> Result<Encoded, NodeError> {
+        self.encode_as(context, prompts, false)
+    }
+
+    fn encode_as(
+        &self,
+        context: &Context,
+        prompts: Prompts<'_>,
+        unprojected: bool,
+    ) -> Result<Encoded, NodeError> {
+        if let Some(language) = &self.language {
+            let prompt = prompts.l.or(prompts.g).or(prompts.t5).unwrap_or_default();
+            return Ok(Encoded { context: language.encode(context, prompt)?, pooled: None });
+        }
         let encoders = &*self.encoders;
         if encoders.parts.is_empty() && self.t5.is_none() {
             return Err(NodeError::input(
@@ -204,8 +255,14 @@ impl Clip {
                 "holds no text encoder: its file has none; load them with CLIPLoader, DualCLIPLoader or TripleCLIPLoader",
             ));
         }
-        let mut stack =
-            Stack { composition: encoders.composition, l: None, g: None, t5: None, layer: self.layer };
+        let mut stack = Stack {
+            composition: encoders.composition,
+            l: None,
+            g: None,
+            t5: None,
+            layer: self.layer,
+            unprojected,
+        };
         let is_beside = prompts.l.is_some() || prompts.g.is_some();
         let mut tokens = Tokens::default();
         // Held until the prompt is encoded.
@@ -278,7 +335,12 @@ impl Part {
         let counted = Network::load(&compute.counting(), &tensors.source, self.kind, options)
             .map_err(|e| model_error(&tensors.label(name(self.kind)), e))?;
         let spec = tensors.spec(name(self.kind), compute, counted.params().own_bytes() as u64);
-        let (kind, outline) = (self.kind, base.outline.clone());
+        let kind = self.kind;
+        if counted.params().shared_bytes() == 0 {
+            // Every weight is another: a merge. There is nothing to hold the base for.
+            return Ok(Self { kind, tensors, spec, outline: Arc::new(counted), base: None });
+        }
+        let outline = base.outline.clone();
         Ok(Self { kind, tensors, spec, outline, base: Some(base) })
     }
 

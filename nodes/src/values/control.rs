@@ -7,9 +7,11 @@ use ebb_engine::node::{Context, NodeError};
 use ebb_engine::residency::{Component, ComponentSpec, Lease};
 use ebb_engine::value::Payload;
 use ebb_models::LoadOptions;
+use ebb_models::adapter::Adapter;
 use ebb_models::controlnet::ControlNet as Network;
-use ebb_models::denoiser::{Input, Session};
-use ebb_models::ops::blank;
+use ebb_models::controlnet::Hint;
+use ebb_models::denoiser::{Input, Residuals, Session};
+use ebb_models::ops::{Ops, blank};
 use ebb_models::source::Source;
 use ebb_weights::WeightSource;
 
@@ -21,20 +23,104 @@ use crate::compute::Compute;
 
 /// A network that guides a UNet by a picture, which may not be loaded yet. Cloning shares the weights.
 #[derive(Clone)]
-pub struct ControlNet(Arc<Weights>);
+pub struct ControlNet {
+    weights: Arc<Weights>,
+    /// The kind of hint, for networks that tell several apart.
+    pub hint_kind: Option<usize>,
+}
+
+/// What guides: a network that looks at every step, or one that looks at the hint alone.
+pub enum Guide {
+    /// A ControlNet.
+    Steps(Box<Network>),
+    /// A T2I adapter.
+    Once(Adapter),
+}
+
+/// Which of both some tensors are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GuideKind {
+    /// A ControlNet.
+    Steps,
+    /// A T2I adapter.
+    Once,
+}
+
+impl Guide {
+    fn load<'a>(
+        kind: GuideKind,
+        ops: &'a Ops,
+        source: &'a dyn Source,
+        options: LoadOptions<'a>,
+    ) -> ebb_models::Result<Self> {
+        Ok(match kind {
+            GuideKind::Steps => Self::Steps(Box::new(Network::load(ops, source, options)?)),
+            GuideKind::Once => Self::Once(Adapter::load(ops, source, options)?),
+        })
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Steps(net) => net.bytes(),
+            Self::Once(adapter) => adapter.bytes(),
+        }
+    }
+
+    /// Sides of a hint are multiples of this.
+    pub(crate) fn multiple(&self) -> usize {
+        match self {
+            Self::Steps(_) => HINT_SCALE,
+            Self::Once(adapter) => adapter.multiple(),
+        }
+    }
+
+    /// What it makes of a hint, once a run.
+    pub(crate) fn hint(&self, pixels: &Tensor, control: &Control) -> ebb_models::Result<Read> {
+        Ok(match self {
+            Self::Steps(net) => Read::Hint(net.hint(pixels, control.net.hint_kind)?),
+            Self::Once(adapter) => Read::Residuals(adapter.residuals(pixels, control.strength as f32)?),
+        })
+    }
+
+    /// What it adds to the UNet that is called with the same input.
+    pub(crate) fn residuals(
+        &self,
+        session: &mut Session,
+        read: &Read,
+        input: Input<'_>,
+        control: &Control,
+    ) -> ebb_models::Result<Residuals> {
+        match (self, read) {
+            (Self::Steps(net), Read::Hint(hint)) => {
+                net.residuals(session, hint, input, control.net.hint_kind, control.strength as f32)
+            }
+            (_, Read::Residuals(residuals)) => Ok(residuals.clone()),
+            (Self::Once(_), Read::Hint(_)) => Ok(Residuals::default()),
+        }
+    }
+}
+
+/// A hint as a network keeps it over a run.
+pub(crate) enum Read {
+    /// For a ControlNet.
+    Hint(Hint),
+    /// All that a T2I adapter says.
+    Residuals(Residuals),
+}
 
 struct Weights {
     tensors: Tensors,
     spec: ComponentSpec,
     compute: Arc<Compute>,
     /// Loaded on a backend that only counts: answers for sizes.
-    outline: Network,
+    kind: GuideKind,
+    outline: Guide,
     /// Whether a residual is averaged over the picture: networks that transfer content, not layout.
     averages: bool,
 }
 
 /// A control network in memory.
-pub struct LoadedControlNet(Network);
+pub struct LoadedControlNet(Guide);
 
 impl Component for LoadedControlNet {
     fn bytes(&self) -> u64 {
@@ -44,7 +130,7 @@ impl Component for LoadedControlNet {
 
 impl LoadedControlNet {
     /// The network.
-    pub fn network(&self) -> &Network {
+    pub fn network(&self) -> &Guide {
         &self.0
     }
 }
@@ -58,7 +144,28 @@ impl ControlNet {
     /// # Errors
     /// Where tensors are missing or have the wrong shape.
     pub fn new(source: WeightSource, averages: bool, compute: &Arc<Compute>) -> Result<Self, NodeError> {
-        Self::of(Tensors::of_file(source), averages, compute)
+        Self::of(GuideKind::Steps, Tensors::of_file(source), averages, compute)
+    }
+
+    /// A T2I adapter in tensors of the original naming, without a prefix. Reads no weights.
+    ///
+    /// # Errors
+    /// Where tensors are missing or have the wrong shape.
+    pub(crate) fn adapter(source: WeightSource, compute: &Arc<Compute>) -> Result<Self, NodeError> {
+        Self::of(GuideKind::Once, Tensors::of_file(source), false, compute)
+    }
+
+    /// The same network, told of which kind its hints are.
+    pub(crate) fn for_kind(&self, hint_kind: Option<usize>) -> Self {
+        Self { hint_kind, ..self.clone() }
+    }
+
+    /// How many kinds of hints it tells apart.
+    pub(crate) fn kinds(&self) -> usize {
+        match &self.weights.outline {
+            Guide::Steps(net) => net.kinds(),
+            Guide::Once(_) => 0,
+        }
     }
 
     /// The same network with every tensor added to the one of the same name in a denoiser: files of differences.
@@ -71,29 +178,37 @@ impl ControlNet {
         name: &str,
         change: &str,
     ) -> Result<Self, NodeError> {
-        Self::of(self.0.tensors.changed(sums, name, change), self.0.averages, &self.0.compute)
+        let Weights { kind, tensors, averages, compute, .. } = &*self.weights;
+        Self::of(*kind, tensors.changed(sums, name, change), *averages, compute)
     }
 
-    fn of(tensors: Tensors, averages: bool, compute: &Arc<Compute>) -> Result<Self, NodeError> {
-        let outline = Network::load(&compute.counting(), &tensors.source, LoadOptions::default())
+    fn of(
+        kind: GuideKind,
+        tensors: Tensors,
+        averages: bool,
+        compute: &Arc<Compute>,
+    ) -> Result<Self, NodeError> {
+        let outline = Guide::load(kind, &compute.counting(), &tensors.source, LoadOptions::default())
             .map_err(|e| model_error(&tensors.label("ControlNet"), e))?;
         let spec = tensors.spec("controlnet", compute, outline.bytes() as u64);
-        Ok(Self(Arc::new(Weights { tensors, spec, compute: compute.clone(), outline, averages })))
+        let compute = compute.clone();
+        let weights = Arc::new(Weights { tensors, spec, compute, kind, outline, averages });
+        Ok(Self { weights, hint_kind: None })
     }
 
     /// Its tensors.
     pub(crate) fn tensors(&self) -> &Tensors {
-        &self.0.tensors
+        &self.weights.tensors
     }
 
     /// What is loaded for it.
     pub fn spec(&self) -> &ComponentSpec {
-        &self.0.spec
+        &self.weights.spec
     }
 
     /// Whether a residual is averaged over the picture.
     pub(crate) fn averages(&self) -> bool {
-        self.0.averages
+        self.weights.averages
     }
 
     /// The weights, loaded where they are not.
@@ -101,33 +216,42 @@ impl ControlNet {
     /// # Errors
     /// Where the file cannot be read, there is no room, or the run is cancelled.
     pub fn load(&self, context: &Context) -> Result<Lease<LoadedControlNet>, NodeError> {
-        let Weights { tensors, spec, compute, .. } = &*self.0;
+        let Weights { tensors, spec, compute, kind, .. } = &*self.weights;
         context.component(spec, |progress| {
             let mut report = load_progress(progress, spec.bytes);
             let options = LoadOptions { progress: Some(&mut report), ..LoadOptions::default() };
-            let loaded = Network::load(compute.ops(), &tensors.source, options);
+            let loaded = Guide::load(*kind, compute.ops(), &tensors.source, options);
             loaded.map(LoadedControlNet).map_err(|e| model_error(&spec.label, e))
         })
     }
 
     /// Bytes of scratch that one call takes for `batch` latents of a size in cells, prompts of `tokens`.
     pub fn scratch(&self, batch: usize, height: usize, width: usize, tokens: usize) -> Option<u64> {
-        let ops = self.0.compute.counting();
-        let network = Network::load(&ops, &self.0.tensors.source, LoadOptions::default()).ok()?;
+        let Weights { tensors, compute, kind, .. } = &*self.weights;
+        let ops = compute.counting();
+        let guide = Guide::load(*kind, &ops, &tensors.source, LoadOptions::default()).ok()?;
         let counted = Counted::of(batch, height, width, CELLS);
         let Counted { batch, height, width, .. } = counted;
-        let x = blank(&[batch, self.0.outline.input_channels(), height, width]).ok()?;
-        let context = blank(&[batch, tokens, self.0.outline.context_channels()]).ok()?;
-        let y = match self.0.outline.y_channels() {
-            Some(channels) => Some(blank(&[batch, channels]).ok()?),
-            None => None,
-        };
-        let timesteps = vec![0.0; batch];
+        let side = |cells: usize| (cells * HINT_SCALE).next_multiple_of(guide.multiple());
+        let pixels = blank(&[batch, 3, side(height), side(width)]).ok()?;
         ops.reset_peak();
-        let hint = blank(&[batch, 3, height * HINT_SCALE, width * HINT_SCALE]).ok()?;
-        let hint = network.hint(&hint).ok()?;
-        let input = Input { y: y.as_ref(), ..Input::new(&x, &timesteps, &context) };
-        network.residuals(&mut Session::new(), &hint, input, 1.0).ok()?;
+        match &guide {
+            Guide::Once(adapter) => {
+                adapter.residuals(&pixels, 1.0).ok()?;
+            }
+            Guide::Steps(net) => {
+                let x = blank(&[batch, net.input_channels(), height, width]).ok()?;
+                let context = blank(&[batch, tokens, net.context_channels()]).ok()?;
+                let y = match net.y_channels() {
+                    Some(channels) => Some(blank(&[batch, channels]).ok()?),
+                    None => None,
+                };
+                let timesteps = vec![0.0; batch];
+                let hint = net.hint(&pixels, self.hint_kind).ok()?;
+                let input = Input { y: y.as_ref(), ..Input::new(&x, &timesteps, &context) };
+                net.residuals(&mut Session::new(), &hint, input, self.hint_kind, 1.0).ok()?;
+            }
+        }
         ops.peak_pages().map(|bytes| counted.whole(bytes))
     }
 }
@@ -142,7 +266,7 @@ impl Payload for ControlNet {
     }
 
     fn summary(&self) -> String {
-        self.0.spec.label.to_string()
+        self.weights.spec.label.to_string()
     }
 }
 

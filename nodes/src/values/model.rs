@@ -6,7 +6,9 @@ use ebb_engine::node::{Context, NodeError, Saving};
 use ebb_engine::residency::{Component, ComponentKey, ComponentSpec, Lease, LoadProgress, Loader};
 use ebb_engine::value::Payload;
 use ebb_models::LoadOptions;
+use ebb_models::changes::{Changes, Shrink};
 use ebb_models::denoiser::{Denoiser, Input, Session};
+use ebb_models::hypernetwork::Hypernetwork;
 use ebb_models::ops::blank;
 use ebb_models::source::Source;
 use ebb_sampling::ModelSampling;
@@ -14,6 +16,7 @@ use ebb_sampling::guidance::Hooks;
 use ebb_weights::WeightSource;
 
 use super::counted::{CELLS, Counted};
+use super::handle::Handle;
 use super::model_error;
 use super::tensors::Tensors;
 use super::ways::narrowing;
@@ -29,7 +32,48 @@ pub struct Model {
     pub sampling: ModelSampling,
     /// Changes of guidance.
     pub hooks: Arc<Hooks>,
+    /// Changes of the network's layers, in the order in which they were made.
+    pub patches: Vec<Patch>,
+    /// Steps that take an earlier one's answer.
+    pub reuse: Option<Reuse>,
     pub(super) weights: Arc<Weights>,
+}
+
+/// A change of a denoiser's layers that a node made.
+#[derive(Clone)]
+pub enum Patch {
+    /// What needs nothing more.
+    Layers(Arc<Changes>),
+    /// Self-attention in tiles.
+    Tiles {
+        /// Cells along a side of a tile, at least.
+        size: usize,
+        /// How many divisions a side is drawn from.
+        swap: usize,
+        /// Down to which resolution.
+        depth: u32,
+        /// Whether tiles of lower resolutions have more cells.
+        scales: bool,
+    },
+    /// Queries that are alike are computed once: this share of them.
+    Merge(f64),
+    /// A network on keys and values, and how strongly.
+    Hypernetwork(Handle<Hypernetwork>, f64),
+    /// A block whose result is made smaller.
+    Shrink(Shrink),
+}
+
+/// When a step may take the answer of an earlier one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reuse {
+    /// How much the answer may have changed meanwhile.
+    pub threshold: f64,
+    /// The share of sampling after which it may.
+    pub start_percent: f64,
+    /// The share of sampling until which it may.
+    pub end_percent: f64,
+    /// Whether it says what it does.
+    pub verbose: bool,
 }
 
 /// The denoiser's tensors and what is known of them before they are read.
@@ -114,7 +158,8 @@ impl Model {
         let spec = tensors.spec("denoiser", compute, outline.bytes() as u64);
         let weights =
             Weights { tensors, spec, compute: compute.clone(), outline: outline.into(), base: None };
-        Ok(Self { family, sampling: (family.sampling)(), hooks: Arc::default(), weights: Arc::new(weights) })
+        let (sampling, hooks) = ((family.sampling)(), Arc::default());
+        Ok(Self { family, sampling, hooks, patches: Vec::new(), reuse: None, weights: Arc::new(weights) })
     }
 
     /// The same denoiser with changed weights: a view on the unpatched ones, which stay as they are. `source` gives
@@ -131,8 +176,15 @@ impl Model {
         let counted = (self.family.denoiser)(&base.compute.counting(), &tensors.source, options)
             .map_err(|e| model_error(&tensors.label("denoiser"), e))?;
         let spec = tensors.spec("denoiser", &base.compute, counted.params().own_bytes() as u64);
-        let (compute, outline) = (base.compute.clone(), base.outline.clone());
-        let weights = Arc::new(Weights { tensors, spec, compute, outline, base: Some(base) });
+        let compute = base.compute.clone();
+        let weights = if counted.params().shared_bytes() == 0 {
+            // Every weight is another: a merge. There is nothing to hold the base for.
+            Weights { tensors, spec, compute, outline: counted.into(), base: None }
+        } else {
+            let outline = base.outline.clone();
+            Weights { tensors, spec, compute, outline, base: Some(base) }
+        };
+        let weights = Arc::new(weights);
         Ok(Self { weights, ..self.clone() })
     }
 
@@ -148,7 +200,11 @@ impl Model {
 
     /// What is loaded for it: the unpatched weights, and what patches changed of them.
     pub fn specs(&self) -> impl Iterator<Item = &ComponentSpec> {
-        self.weights.base.iter().map(|base| &base.spec).chain([&self.weights.spec])
+        let networks = self.patches.iter().filter_map(|patch| match patch {
+            Patch::Hypernetwork(network, _) => Some(network.spec()),
+            _ => None,
+        });
+        self.weights.base.iter().map(|base| &base.spec).chain([&self.weights.spec]).chain(networks)
     }
 
     /// Reads the unpatched weights before a node asks for them.
@@ -194,6 +250,20 @@ impl Model {
         })
     }
 
+    /// Its patches, as far as sizes go; `None` where it has none.
+    fn counted_changes(&self) -> Option<Changes> {
+        let mut all = Changes::default();
+        for patch in &self.patches {
+            match patch {
+                Patch::Layers(changes) => all = all.with(changes),
+                Patch::Shrink(shrink) => all.shrink.push(shrink.clone()),
+                // Copies of keys and queries, which the largest layer's product outweighs.
+                Patch::Tiles { .. } | Patch::Merge(_) | Patch::Hypernetwork(..) => {}
+            }
+        }
+        (!all.is_empty()).then_some(all)
+    }
+
     /// Bytes of scratch that one call takes for `batch` latents of a size in cells, prompts of
     /// `tokens`, as the network itself counts them.
     pub fn scratch(&self, batch: usize, height: usize, width: usize, tokens: usize) -> Option<u64> {
@@ -209,14 +279,9 @@ impl Model {
         };
         let timesteps = vec![0.0; counted.batch];
         ops.reset_peak();
-        let input = Input {
-            x: &x,
-            timesteps: &timesteps,
-            context: &context,
-            y: y.as_ref(),
-            guidance: None,
-            control: None,
-        };
+        let changes = self.counted_changes();
+        let input =
+            Input { y: y.as_ref(), changes: changes.as_ref(), ..Input::new(&x, &timesteps, &context) };
         network.denoise(&mut Session::new(), input).ok()?;
         ops.peak_pages().map(|bytes| counted.whole(bytes))
     }

@@ -40,6 +40,11 @@ impl Component for LoadedT5 {
 }
 
 impl T5 {
+    /// Its tensors.
+    pub(crate) fn tensors(&self) -> Arc<dyn ebb_models::source::Source> {
+        Arc::new(self.source.clone())
+    }
+
     /// The encoder in some tensors, named as the transformers library does. Reads no weights.
     pub(crate) fn new(
         source: WeightSource,

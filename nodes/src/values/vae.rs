@@ -76,6 +76,11 @@ impl Vae {
         Ok(Self(Arc::new(Weights { tensors, spec, kind, compute: compute.clone(), outline })))
     }
 
+    /// Its tensors.
+    pub(crate) fn tensors(&self) -> &Tensors {
+        &self.0.tensors
+    }
+
     /// What is loaded for it.
     pub fn spec(&self) -> &ComponentSpec {
         &self.0.spec

@@ -88,7 +88,7 @@ fn by_hand(bench: &Bench, kit: &Kit, context: &Tensor, strengths: &[f32]) -> Ten
     let unet = Unet::load(&ops, &unet, LoadOptions::default()).unwrap();
     let net = open("controlnet", "control.safetensors", "control_model.");
     let net = ControlNet::load(&ops, &net, LoadOptions::default()).unwrap();
-    let hint = net.hint(&kit.io["controlnet.hint"].narrow(0, 0, 1).unwrap()).unwrap();
+    let hint = net.hint(&kit.io["controlnet.hint"].narrow(0, 0, 1).unwrap(), None).unwrap();
     let shape = Tensor::zeros((1, 4, 16, 24), candle_core::DType::F32, &candle_core::Device::Cpu).unwrap();
     let noise = ebb_sampling::noise::prepare_noise(&shape, 5, None).unwrap();
     let (sampling, x) = (ModelSampling::eps(), (noise * SIGMA).unwrap());
@@ -96,7 +96,7 @@ fn by_hand(bench: &Bench, kit: &Kit, context: &Tensor, strengths: &[f32]) -> Ten
     let input = Input::new(&scaled, &timestep, context);
     let mut all = None;
     for strength in strengths {
-        let one = net.residuals(&mut Session::new(), &hint, input, *strength).unwrap();
+        let one = net.residuals(&mut Session::new(), &hint, input, None, *strength).unwrap();
         all = Some(match all {
             Some(all) => one.joined(&ops, all).unwrap(),
             None => one,
@@ -205,10 +205,15 @@ async fn files_of_the_diffusers_library_are_the_same_network() {
 async fn another_kind_of_file_is_refused_by_name() {
     let kit = Kit::open("sd1");
     let bench = bench(&kit);
-    let one = HashMap::from([("body.0.in_conv.weight".to_owned(), kit.io["x"].clone())]);
-    bench.write("controlnet", "adapter.safetensors", &one);
-    let why = bench.try_run(one_step(&[("adapter.safetensors", 1.0, 0.0, 1.0)])).await.unwrap_err();
-    assert!(why.contains("T2I adapter"), "{why}");
+    for (name, tensor, said) in [
+        ("other.safetensors", "controlnet_blocks.0.weight", "for a transformer"),
+        // An adapter that lacks all but one of its tensors.
+        ("adapter.safetensors", "body.0.in_conv.weight", "T2I adapter"),
+    ] {
+        bench.write("controlnet", name, &HashMap::from([(tensor.to_owned(), kit.io["x"].clone())]));
+        let why = bench.try_run(one_step(&[(name, 1.0, 0.0, 1.0)])).await.unwrap_err();
+        assert!(why.contains(said), "{why}");
+    }
 }
 
 /// What kornia 0.8's `canny(0.3, 0.6)` finds in the picture below.

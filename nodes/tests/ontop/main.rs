@@ -3,6 +3,7 @@
 
 mod control;
 mod custom_sampling;
+mod layers;
 mod lora;
 mod pictures;
 mod support;

@@ -35,5 +35,5 @@ pub use error::{Result, TensorDefect, WeightError};
 pub use file::{Format, Identity, Metadata, ModelFile, TensorInfo};
 pub use folders::{ListedModel, ModelFolders};
 pub use source::{TensorView, WeightSource};
-pub use t5::{TokenizerData, t5_names, t5_tokenizer};
+pub use t5::{TokenizerData, language_names, t5_names, t5_tokenizer};
 pub use write::{TensorSpec, write_gguf, write_safetensors};

@@ -10,6 +10,35 @@ pub fn t5_names(source: &WeightSource) -> WeightSource {
     source.renamed(|name| Some(transformers_name(name).unwrap_or_else(|| name.to_owned())))
 }
 
+/// Tensor names of Qwen 3 as the transformers library has them, from llama.cpp's in GGUF files.
+pub fn language_names(source: &WeightSource) -> WeightSource {
+    source.renamed(|name| Some(language_name(name).unwrap_or_else(|| name.to_owned())))
+}
+
+fn language_name(name: &str) -> Option<String> {
+    match name {
+        "token_embd.weight" => return Some("model.embed_tokens.weight".to_owned()),
+        "output_norm.weight" => return Some("model.norm.weight".to_owned()),
+        _ => {}
+    }
+    let (block, rest) = name.strip_prefix("blk.")?.split_once('.')?;
+    let inside = match rest {
+        "attn_q.weight" => "self_attn.q_proj.weight",
+        "attn_k.weight" => "self_attn.k_proj.weight",
+        "attn_v.weight" => "self_attn.v_proj.weight",
+        "attn_q_norm.weight" => "self_attn.q_norm.weight",
+        "attn_k_norm.weight" => "self_attn.k_norm.weight",
+        "attn_output.weight" => "self_attn.o_proj.weight",
+        "attn_norm.weight" => "input_layernorm.weight",
+        "ffn_norm.weight" => "post_attention_layernorm.weight",
+        "ffn_gate.weight" => "mlp.gate_proj.weight",
+        "ffn_up.weight" => "mlp.up_proj.weight",
+        "ffn_down.weight" => "mlp.down_proj.weight",
+        _ => return None,
+    };
+    Some(format!("model.layers.{block}.{inside}"))
+}
+
 fn transformers_name(name: &str) -> Option<String> {
     match name {
         "token_embd.weight" => return Some("shared.weight".to_owned()),

@@ -65,8 +65,14 @@ pub(super) fn check(kit: &Kit, ops: &Ops, base: &Unet, backend: &str, report: &m
     let patches = Patches::read(lora, &Keys::new(&source, Spelling::TextEncoder(0)), 1);
     let patched = Patched::new(&source, [(Arc::new(patches), TEXT)]);
     let clip = Clip::load(ops, &patched, Kind::L, LoadOptions::default())?;
-    let stack =
-        Stack { composition: Composition::Sd1, l: Some(Arc::new(clip)), g: None, t5: None, layer: None };
+    let stack = Stack {
+        composition: Composition::Sd1,
+        l: Some(Arc::new(clip)),
+        g: None,
+        t5: None,
+        layer: None,
+        unprojected: false,
+    };
     text::check(kit, "sd1", &stack, "lora.clip", backend, report);
     Ok(())
 }

@@ -92,8 +92,8 @@ fn control(kit: &Kit, ops: &Ops, unet: &Unet, backend: &str, report: &mut Report
     let net = ControlNet::load(ops, &source, LoadOptions::default())?;
     let timesteps = values(kit.input("timestep")?)?;
     let input = Input::new(kit.input("x")?, &timesteps, kit.input("context")?);
-    let hint = net.hint(kit.input("controlnet.hint")?)?;
-    let whole = net.residuals(&mut Session::new(), &hint, input, 1.0)?;
+    let hint = net.hint(kit.input("controlnet.hint")?, None)?;
+    let whole = net.residuals(&mut Session::new(), &hint, input, None, 1.0)?;
     let mut compare = |key: &str, found: Option<&Arc<Act>>| {
         let error = found
             .ok_or("no such residual".into())
@@ -108,7 +108,7 @@ fn control(kit: &Kit, ops: &Ops, unet: &Unet, backend: &str, report: &mut Report
     for (key, strength) in
         kit.io.keys().filter_map(|k| Some((k, k.strip_prefix("controlnet.unet_output_strength")?)))
     {
-        let control = net.residuals(&mut Session::new(), &hint, input, strength.parse()?)?;
+        let control = net.residuals(&mut Session::new(), &hint, input, None, strength.parse()?)?;
         let input = Input { control: Some(&control), ..input };
         let error = relative_difference(&unet.denoise(&mut Session::new(), input)?, kit.input(key)?);
         record(report, backend, key, error, BOUND);

@@ -55,7 +55,7 @@ pub(super) fn stack_of(ops: &Ops, source: &dyn Source, family: &str, layer: Opti
         }
         other => return Err(format!("no text encoders are known of {other}").into()),
     };
-    Ok(Stack { composition, l, g, t5: None, layer })
+    Ok(Stack { composition, l, g, t5: None, layer, unprojected: false })
 }
 
 /// A prompt in the tokens of a family's encoders.

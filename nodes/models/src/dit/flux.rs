@@ -8,9 +8,10 @@ use candle_core::Tensor;
 use super::{EPS, Embedder, Modulated, Modulation, check, pad_to_patches};
 use crate::{
     Error, LoadOptions, Params, Result,
-    denoiser::{Denoiser, Input, Session},
+    denoiser::{Denoiser, Input, Places, References, Session},
     ops::{
-        Act, Activation, Attention, Conv, ConvShape, Dims, Epilogue, HeadNorm, Linear, Norm, Ops, Out, Rope,
+        Act, Activation, Attention, Conv, ConvShape, Dims, Epilogue, HeadNorm, Linear, Mask, Norm, Ops, Out,
+        Rope,
     },
     params::{Loader, load},
     source::Source,
@@ -82,9 +83,17 @@ fn treat(
     Ok(())
 }
 
-fn attend(ops: &Ops, qkv: &Act) -> Result<Act> {
+fn attend(ops: &Ops, qkv: &Act, mask: Option<&Mask>) -> Result<Act> {
     let heads = qkv.dims().c / 3 / HEAD;
-    ops.attention(Attention::new(heads, qkv.chunk(0, 3), qkv.chunk(1, 3), qkv.chunk(2, 3)))
+    let plain = Attention::new(heads, qkv.chunk(0, 3), qkv.chunk(1, 3), qkv.chunk(2, 3));
+    ops.attention(Attention { mask, ..plain })
+}
+
+/// What every block of one call reads.
+struct Call<'a> {
+    condition: &'a Act,
+    rope: &'a Rope,
+    mask: Option<&'a Mask>,
 }
 
 impl Half {
@@ -114,14 +123,8 @@ impl Half {
 }
 
 impl Double {
-    fn forward(
-        &self,
-        ops: &Ops,
-        text: Act,
-        picture: Act,
-        condition: &Act,
-        rope: &Rope,
-    ) -> Result<(Act, Act)> {
+    fn forward(&self, ops: &Ops, text: Act, picture: Act, call: &Call<'_>) -> Result<(Act, Act)> {
+        let Call { condition, rope, mask } = *call;
         let text_m = self.text.modulation.forward(ops, condition)?;
         let picture_m = self.picture.modulation.forward(ops, condition)?;
         let text_qkv = self.text.qkv(ops, &text, &text_m)?;
@@ -129,7 +132,7 @@ impl Double {
         let mut joint = ops.concat_tokens(&[&text_qkv, &picture_qkv])?;
         drop((text_qkv, picture_qkv));
         treat(ops, &mut joint, None, Some(rope))?;
-        let attended = attend(ops, &joint)?;
+        let attended = attend(ops, &joint, mask)?;
         drop(joint);
         let texts = text.dims().positions();
         let part = ops.slice(attended.cols(), 0, texts)?;
@@ -154,12 +157,13 @@ impl Single {
         })
     }
 
-    fn forward(&self, ops: &Ops, x: Act, condition: &Act, rope: &Rope) -> Result<Act> {
+    fn forward(&self, ops: &Ops, x: Act, call: &Call<'_>) -> Result<Act> {
+        let Call { condition, rope, mask } = *call;
         let m = self.modulation.forward(ops, condition)?;
         let a = m.norm(ops, &x, 0)?;
         let mut qkv = ops.linear(&self.qkv, &a, Epilogue::operand())?;
         treat(ops, &mut qkv, Some(&self.norms), Some(rope))?;
-        let attended = attend(ops, &qkv)?;
+        let attended = attend(ops, &qkv, mask)?;
         drop(qkv);
         let wide = ops.linear(&self.expand, &a, Epilogue::activation(Activation::GeluTanh, Out::Operand))?;
         drop(a);
@@ -212,6 +216,49 @@ impl Flux {
         self.guidance.is_some()
     }
 
+    /// The picture's tokens, then those of the references. `size` is the picture's in patches.
+    fn with_references(
+        &self,
+        picture: Act,
+        references: References<'_>,
+        size: (usize, usize),
+        positions: &mut Vec<[usize; 3]>,
+    ) -> Result<Act> {
+        let ops = &self.ops;
+        let n = picture.dims().n;
+        let mut tokens = vec![picture];
+        let (mut bottom, mut right) = (0, 0);
+        for (i, latent) in references.latents.iter().enumerate() {
+            let (own, _, height, width) = latent.dims4()?;
+            let latent = match own {
+                _ if own == n => latent.clone(),
+                1 => latent.repeat((n, 1, 1, 1))?,
+                _ => latent.narrow(0, 0, 1)?.repeat((n, 1, 1, 1))?,
+            };
+            let x = ops.from_nchw(&patches(&pad_to_patches(&latent, PATCH)?)?)?;
+            let Dims { h, w, .. } = x.dims();
+            // In cells of the latent, as the reference counts them.
+            let (plane, top, left) = match references.places {
+                Places::Index => (i + 1, 0, 0),
+                Places::Diagonal => {
+                    let place = (0, size.0 * PATCH + bottom, size.1 * PATCH + right);
+                    (bottom, right) = (bottom + height, right + width);
+                    place
+                }
+                Places::Offset => {
+                    let (top, left) = if height + bottom > width + right { (0, right) } else { (bottom, 0) };
+                    (bottom, right) = (bottom.max(height + top), right.max(width + left));
+                    (1, top, left)
+                }
+            };
+            let in_patches = |cells: usize| (cells + PATCH / 2) / PATCH;
+            let (top, left) = (in_patches(top), in_patches(left));
+            positions.extend((0..h * w).map(|i| [plane, top + i / w, left + i % w]));
+            tokens.push(ops.linear(&self.picture, &x, Epilogue::default())?);
+        }
+        ops.concat_stream(&tokens.iter().collect::<Vec<_>>())
+    }
+
     fn condition(&self, input: &Input<'_>) -> Result<Act> {
         let ops = &self.ops;
         let in_units = |numbers: &[f32]| numbers.iter().map(|t| t * UNITS).collect::<Vec<_>>();
@@ -237,18 +284,32 @@ impl Denoiser for Flux {
         let Dims { n, h, w, .. } = x.dims();
         let mut picture = ops.linear(&self.picture, &x, Epilogue::default())?;
         drop(x);
+        let mut positions: Vec<[usize; 3]> = (0..h * w).map(|i| [0, i / w, i % w]).collect();
+        if !input.references.latents.is_empty() {
+            picture = self.with_references(picture, input.references, (h, w), &mut positions)?;
+        }
         let condition = self.condition(&input)?;
         let prompt = session.prompt(ops, input.context, 0)?;
         let mut text = ops.linear(&self.text, &prompt.context, Epilogue::default())?;
         let texts = text.dims().positions();
-        let rope = rope(texts, h, w);
-        for block in &self.double {
-            (text, picture) = block.forward(ops, text, picture, &condition, &rope)?;
+        let rope = rope(texts, &positions);
+        let pictures = positions.len();
+        let bias = input.references.attention_bias;
+        let mask = bias.map(|bias| widened(bias, texts, pictures)).transpose()?;
+        let call = &Call { condition: &condition, rope: &rope, mask: mask.as_ref() };
+        let skipped = input.changes.map(|changes| &changes.skipped);
+        let is_left_out = |list: &[usize], i: usize| list.contains(&i);
+        for (i, block) in self.double.iter().enumerate() {
+            if skipped.is_none_or(|skipped| !is_left_out(&skipped.double, i)) {
+                (text, picture) = block.forward(ops, text, picture, call)?;
+            }
         }
         let mut both = ops.concat_stream(&[&text, &picture])?;
         drop((text, picture));
-        for block in &self.single {
-            both = block.forward(ops, both, &condition, &rope)?;
+        for (i, block) in self.single.iter().enumerate() {
+            if skipped.is_none_or(|skipped| !is_left_out(&skipped.single, i)) {
+                both = block.forward(ops, both, call)?;
+            }
         }
         let picture = ops.slice(both.cols(), texts, h * w)?;
         drop(both);
@@ -284,8 +345,28 @@ fn patches(x: &Tensor) -> Result<Tensor> {
     Ok(x.contiguous()?.reshape((n, c * PATCH * PATCH, h, w))?)
 }
 
+/// A bias over `texts` tokens and one position for the picture, for as many positions as the picture has.
+fn widened(bias: &Tensor, texts: usize, pictures: usize) -> Result<Mask> {
+    let (n, rows, columns) = bias.dims3()?;
+    let expected = format!("{0} × {0}, as the prompt has tokens and one for the picture", texts + 1);
+    if (rows, columns) != (texts + 1, texts + 1) {
+        let found = format!("{rows} × {columns}");
+        return Err(Error::Input { model: "Flux", input: "attention_mask", found, expected });
+    }
+    let values = bias.to_dtype(candle_core::DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+    let size = texts + pictures;
+    let mut wide = Vec::with_capacity(n * size * size);
+    for sample in values.chunks_exact(rows * columns) {
+        for i in 0..size {
+            let row = &sample[i.min(texts) * columns..][..columns];
+            wide.extend((0..size).map(|k| row[k.min(texts)]));
+        }
+    }
+    Ok(Mask { values: Arc::new(wide), dims: [n, 1, size, size] })
+}
+
 /// Angles of text tokens (all at position 0) and of patches, by row and column. In f64, as the reference has it.
-fn rope(texts: usize, h: usize, w: usize) -> Rope {
+fn rope(texts: usize, positions: &[[usize; 3]]) -> Rope {
     let (mut cos, mut sin) = (Vec::new(), Vec::new());
     let mut push = |position: [usize; 3]| {
         for (axis, at) in AXES.into_iter().zip(position) {
@@ -297,6 +378,6 @@ fn rope(texts: usize, h: usize, w: usize) -> Rope {
         }
     };
     (0..texts).for_each(|_| push([0; 3]));
-    (0..h * w).for_each(|i| push([0, i / w, i % w]));
+    positions.iter().for_each(|position| push(*position));
     Rope { cos, sin }
 }

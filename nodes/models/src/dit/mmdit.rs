@@ -222,7 +222,11 @@ impl Denoiser for Mmdit {
         let condition = ops.activate(&condition, Activation::Silu, Out::Operand)?;
         let prompt = session.prompt(ops, input.context, 0)?;
         let mut text = ops.linear(&self.context, &prompt.context, Epilogue::default())?;
-        for block in &self.blocks {
+        let skipped = input.changes.map(|changes| changes.skipped.double.as_slice()).unwrap_or_default();
+        for (i, block) in self.blocks.iter().enumerate() {
+            if skipped.contains(&i) {
+                continue;
+            }
             (text, picture) = block.forward(ops, text, picture, &condition)?;
         }
         drop(text);

@@ -1,7 +1,8 @@
-//! Diffusion transformers: what SD 3 and Flux share.
+//! Diffusion transformers: what SD 3, Flux and Z-Image share.
 
 pub mod flux;
 pub mod mmdit;
+pub mod z_image;
 
 use std::sync::Arc;
 

@@ -89,6 +89,20 @@ impl Act {
         debug_assert_eq!(self.dims.positions(), h * w);
         Self { dims: Dims { h, w, ..self.dims }, data: self.data }
     }
+
+    /// Pixels as tokens.
+    #[must_use]
+    pub fn with_tokens(self) -> Self {
+        let positions = self.dims.positions();
+        self.with_positions(1, positions)
+    }
+
+    /// The same values, in the same order, as `n` sequences of `tokens`.
+    #[must_use]
+    pub fn regrouped(self, n: usize, tokens: usize) -> Self {
+        debug_assert_eq!(self.dims.rows(), n * tokens);
+        Self { dims: Dims::tokens(n, tokens, self.dims.c), data: self.data }
+    }
 }
 
 /// Some columns of an activation.

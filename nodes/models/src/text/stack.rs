@@ -26,6 +26,8 @@ pub enum Composition {
     Sd3,
     /// T5's tokens; pooled from ViT-L.
     Flux,
+    /// A language model's tokens alone, which is no part of a [`Stack`].
+    ZImage,
 }
 
 /// Weighted chunks of one encoder.
@@ -55,6 +57,8 @@ pub struct Stack {
     pub t5: Option<Arc<T5>>,
     /// The layer that a clip-skip node asked for, counted from the end; `None` is the family's own.
     pub layer: Option<i32>,
+    /// Whether pooled vectors are taken before their projection.
+    pub unprojected: bool,
 }
 
 /// SD 3 widens CLIP's tokens to T5's width.
@@ -73,6 +77,7 @@ impl Stack {
                 Ok(Encoded { context: beside(&l.context, &g.context)?, pooled: g.pooled })
             }
             Composition::Sd3 => self.sd3(tokens),
+            Composition::ZImage => Err(missing("Qwen 3")),
             Composition::Flux => {
                 let l = self.clip(&self.l, "ViT-L", &tokens.l, Reading::LAST.unprojected())?;
                 let t5 = self.t5.as_deref().ok_or_else(|| missing("T5"))?;
@@ -90,6 +95,7 @@ impl Stack {
     ) -> Result<Encoded> {
         let clip = clip.as_deref().ok_or_else(|| missing(name))?;
         let reading = self.layer.map_or(reading, |layer| reading.at_layer(layer));
+        let reading = if self.unprojected { reading.unprojected() } else { reading };
         encode_weighted(&ClipReader { clip, reading }, chunks)
     }
 

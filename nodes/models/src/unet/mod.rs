@@ -14,6 +14,7 @@ use candle_core::Tensor;
 
 use crate::{
     Error, Params, Result,
+    changes::Changes,
     denoiser::{Denoiser, Input, Prompt, Residuals, Session},
     ops::{Act, Activation, Conv, ConvShape, Dims, Epilogue, GroupNorm, Linear, Norm, Ops, Out},
     timestep,
@@ -88,7 +89,7 @@ impl Stage {
             let next = match layer {
                 Layer::Conv(conv) => ops.conv(conv, input, ConvShape::same(3), Epilogue::default())?,
                 Layer::Res(res) => res.forward(ops, input, run.embedding)?,
-                Layer::Transformer(t) => t.forward(ops, input[0], run.prompt)?,
+                Layer::Transformer(t) => t.forward(ops, input[0], run)?,
                 Layer::Down(conv) => ops.conv(conv, input, ConvShape::half(), Epilogue::default())?,
                 Layer::Up(conv) => upsample(ops, conv, input[0], to)?,
             };
@@ -104,11 +105,37 @@ pub(crate) struct Run<'a> {
     pub(crate) embedding: &'a Act,
     /// The text and what was computed from it.
     pub(crate) prompt: &'a mut Prompt,
+    /// What nodes change.
+    pub(crate) changes: Option<&'a Changes>,
+    /// Rows and columns of the latent.
+    pub(crate) cells: (usize, usize),
+    /// Whether the middle block runs.
+    pub(crate) is_middle: bool,
+    /// How many transformers ran before.
+    pub(crate) transformer: usize,
+}
+
+impl<'a> Run<'a> {
+    /// A run without changes.
+    pub(crate) fn new(embedding: &'a Act, prompt: &'a mut Prompt, cells: (usize, usize)) -> Self {
+        Self { embedding, prompt, changes: None, cells, is_middle: false, transformer: 0 }
+    }
 }
 
 impl Embedder {
     /// Timesteps (and pooled text) to one activated row a sample.
     pub(crate) fn forward(&self, ops: &Ops, timesteps: &[f32], y: Option<&Tensor>) -> Result<Act> {
+        self.forward_with(ops, timesteps, y, None)
+    }
+
+    /// As [`forward`](Self::forward), with something more added to the timestep.
+    pub(crate) fn forward_with(
+        &self,
+        ops: &Ops,
+        timesteps: &[f32],
+        y: Option<&Tensor>,
+        more: Option<Act>,
+    ) -> Result<Act> {
         let width = self.time[0].input;
         let n = timesteps.len();
         let x = ops.upload(Dims::tokens(n, 1, width), &timestep::embedding(timesteps, width, 10_000.0))?;
@@ -117,7 +144,7 @@ impl Embedder {
             let h = ops.linear(first, x, Epilogue::activation(Activation::Silu, Out::Operand))?;
             ops.linear(second, &h, Epilogue { residual, ..Epilogue::default() })
         };
-        let mut sum = mlp(&self.time, &x, None)?;
+        let mut sum = mlp(&self.time, &x, more.as_ref())?;
         if let (Some(label), Some(y)) = (&self.label, y) {
             let y = ops.from_tokens(&y.unsqueeze(1)?)?;
             sum = mlp(label, &y, Some(&sum))?;
@@ -130,6 +157,11 @@ impl Unet {
     /// What its tensors say of it.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Channels of the first block.
+    fn width(&self) -> usize {
+        self.embedder.time[0].input
     }
 
     fn check(&self, input: &Input<'_>) -> Result<()> {
@@ -156,9 +188,28 @@ impl Unet {
         }
     }
 
-    fn run(&self, x: Act, embedding: &Act, prompt: &mut Prompt, control: Option<&Residuals>) -> Result<Act> {
+    fn run(
+        &self,
+        x: Act,
+        embedding: &Act,
+        prompt: &mut Prompt,
+        control: Option<&Residuals>,
+        changes: Option<&Changes>,
+    ) -> Result<Act> {
         let ops = &self.ops;
-        let run = &mut Run { embedding, prompt };
+        let cells = (x.dims().h, x.dims().w);
+        let run = &mut Run { changes, ..Run::new(embedding, prompt, cells) };
+        let shrunk = |y: &Act, i: usize, after: bool| -> Result<Option<Act>> {
+            let here = changes.into_iter().flat_map(|c| &c.shrink);
+            let mut smaller: Option<Act> = None;
+            for shrink in here.filter(|s| s.block == i && s.after_skip == after) {
+                let now = smaller.as_ref().unwrap_or(y);
+                let size = |n: usize| ((n as f64 / shrink.factor).round_ties_even() as usize).max(1);
+                let (h, w) = (size(now.dims().h), size(now.dims().w));
+                smaller = Some(ops.from_nchw(&(shrink.down)(&ops.to_nchw(now)?, h, w)?)?);
+            }
+            Ok(smaller)
+        };
         let mut skips: Vec<Arc<Act>> = Vec::with_capacity(self.input.len());
         let mut h = Arc::new(x);
         for (i, stage) in self.input.iter().enumerate() {
@@ -166,10 +217,18 @@ impl Unet {
             if let Some(Some(residual)) = control.and_then(|c| c.input.get(i)) {
                 y = ops.add(&y, residual, 1.0)?;
             }
+            if let Some(smaller) = shrunk(&y, i, false)? {
+                y = smaller;
+            }
             h = Arc::new(y);
             skips.push(h.clone());
+            if let Some(smaller) = shrunk(&h, i, true)? {
+                h = Arc::new(smaller);
+            }
         }
+        run.is_middle = true;
         let mut y = self.middle.forward(ops, &[&h], run, None)?;
+        run.is_middle = false;
         drop(h);
         if let Some(residual) = control.and_then(|c| c.middle.as_ref()) {
             y = ops.add(&y, residual, 1.0)?;
@@ -185,6 +244,17 @@ impl Unet {
             };
             if let Some(Some(residual)) = control.and_then(|c| c.output.get(skips.len())) {
                 skip = Arc::new(ops.add(&skip, residual, 1.0)?);
+            }
+            if let Some(changes) = changes {
+                let width = y.dims().c;
+                for free_u in changes.free_u.iter().filter(|f| f.width * self.width() == width) {
+                    let (stream, less) = free_u.apply(ops, &y, &skip)?;
+                    (y, skip) = (stream, Arc::new(less));
+                }
+                let (wanted, found) = (skip.dims(), y.dims());
+                if let Some(shrink) = changes.shrink.first().filter(|_| wanted.h != found.h) {
+                    y = ops.from_nchw(&(shrink.up)(&ops.to_nchw(&y)?, wanted.h, wanted.w)?)?;
+                }
             }
             let to = skips.last().map(|s| (s.dims().h, s.dims().w));
             y = stage.forward(ops, &[&y, &skip], run, to)?;
@@ -204,7 +274,7 @@ impl Denoiser for Unet {
         stages.try_for_each(|stage| stage.prepare(&self.ops, prompt))?;
         let embedding = self.embedder.forward(&self.ops, input.timesteps, input.y)?;
         let x = self.ops.from_nchw(input.x)?;
-        let y = self.run(x, &embedding, prompt, input.control)?;
+        let y = self.run(x, &embedding, prompt, input.control, input.changes)?;
         self.ops.to_nchw(&y)
     }
 

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::res::GROUPS;
+use super::{Run, res::GROUPS};
 use crate::{
     Result,
+    changes::Changes,
     denoiser::Prompt,
     ops::{Act, Attention, Epilogue, GroupNorm, LayerNorm, Linear, Norm, Ops, Out},
     params::Loader,
@@ -61,14 +62,15 @@ impl Transformer {
         self.blocks.iter().try_for_each(|block| block.keys_values(ops, prompt).map(|_| ()))
     }
 
-    pub(crate) fn forward(&self, ops: &Ops, x: &Act, prompt: &mut Prompt) -> Result<Act> {
+    pub(crate) fn forward(&self, ops: &Ops, x: &Act, run: &mut Run<'_>) -> Result<Act> {
         let norm = GroupNorm { groups: GROUPS, eps: 1e-6, silu: false, out: Out::Operand };
         let a = ops.group_norm(&[x], &self.norm, norm)?;
         let mut h = ops.linear(&self.input, &a, Epilogue::default())?;
         drop(a);
-        for block in &self.blocks {
-            h = block.forward(ops, h, prompt)?;
+        for (i, block) in self.blocks.iter().enumerate() {
+            h = block.forward(ops, h, run, i == 0)?;
         }
+        run.transformer += 1;
         ops.linear(&self.output, &h, Epilogue::residual(x))
     }
 }
@@ -99,24 +101,86 @@ impl Block {
         })
     }
 
-    fn forward(&self, ops: &Ops, x: Act, prompt: &mut Prompt) -> Result<Act> {
+    /// Keys and values where hypernetworks change what they are made from: the first that knows a width decides.
+    fn changed_keys_values(&self, ops: &Ops, context: &Act, changes: &Changes) -> Result<Option<Act>> {
+        let mut inputs: Option<[Act; 2]> = None;
+        for (network, strength) in &changes.hypernetworks {
+            let next = match &inputs {
+                None => network.apply(ops, context, *strength)?,
+                // The next network changes keys' and values' inputs apart.
+                Some([keys, values]) => match network.apply(ops, keys, *strength)? {
+                    Some([keys, _]) => {
+                        network.apply(ops, values, *strength)?.map(|[_, values]| [keys, values])
+                    }
+                    None => None,
+                },
+            };
+            inputs = next.or(inputs);
+        }
+        let Some([keys, values]) = inputs else { return Ok(None) };
+        let tokens = context.dims().positions();
+        let (k, v) = (
+            ops.linear(&self.kv, &keys, Epilogue::operand())?,
+            ops.linear(&self.kv, &values, Epilogue::operand())?,
+        );
+        let (k, v) = (ops.slice(k.chunk(0, 2), 0, tokens)?, ops.slice(v.chunk(1, 2), 0, tokens)?);
+        Ok(Some(ops.concat_channels(&[&k, &v])?))
+    }
+
+    /// Self-attention with what nodes change of it.
+    fn changed_self_attention(
+        &self,
+        ops: &Ops,
+        normed: &Act,
+        changes: &Changes,
+        run: &Run<'_>,
+        first: bool,
+    ) -> Result<Act> {
+        let qkv = ops.linear(&self.qkv, normed, Epilogue::operand())?;
+        let (mut k, mut v) = (None, None);
+        for (network, strength) in &changes.hypernetworks {
+            let (from_k, from_v) = (k.as_ref().unwrap_or(normed), v.as_ref().unwrap_or(normed));
+            let next_k = network.apply(ops, from_k, *strength)?.map(|[k, _]| k);
+            let next_v = network.apply(ops, from_v, *strength)?.map(|[_, v]| v);
+            (k, v) = (next_k.or(k), next_v.or(v));
+        }
+        let other = |x: Option<Act>| x.map(|x| ops.linear(&self.qkv, &x, Epilogue::operand())).transpose();
+        let (other_k, other_v) = (other(k)?, other(v)?);
+        let k = other_k.as_ref().unwrap_or(&qkv).chunk(1, 3);
+        let v = other_v.as_ref().unwrap_or(&qkv).chunk(2, 3);
+        let place = (run.is_middle, first);
+        changes.self_attention(ops, [qkv.chunk(0, 3), k, v], self.heads, normed, run.cells, place)
+    }
+
+    fn forward(&self, ops: &Ops, x: Act, run: &mut Run<'_>, first: bool) -> Result<Act> {
         let norm = |x: &Act, norm: &Norm| {
             ops.layer_norm(x, LayerNorm { norm: Some(norm), eps: 1e-5, modulation: None, out: Out::Operand })
         };
 
         let a = norm(&x, &self.norm1)?;
-        let qkv = ops.linear(&self.qkv, &a, Epilogue::operand())?;
+        let a = match run.changes {
+            Some(changes) => self.changed_self_attention(ops, &a, changes, run, first)?,
+            None => {
+                let qkv = ops.linear(&self.qkv, &a, Epilogue::operand())?;
+                drop(a);
+                ops.attention(Attention::new(self.heads, qkv.chunk(0, 3), qkv.chunk(1, 3), qkv.chunk(2, 3)))?
+            }
+        };
+        let mut x = ops.linear(&self.out1, &a, Epilogue::residual(&x))?;
         drop(a);
-        let a =
-            ops.attention(Attention::new(self.heads, qkv.chunk(0, 3), qkv.chunk(1, 3), qkv.chunk(2, 3)))?;
-        drop(qkv);
-        let x = ops.linear(&self.out1, &a, Epilogue::residual(&x))?;
-        drop(a);
+        if let Some(fuser) = run.changes.and_then(|changes| changes.fuser.as_ref()) {
+            x = fuser.apply(ops, x, run.transformer)?;
+        }
 
         let a = norm(&x, &self.norm2)?;
         let q = ops.linear(&self.q, &a, Epilogue::operand())?;
         drop(a);
-        let kv = self.keys_values(ops, prompt)?;
+        if let Some(changes) = run.changes.filter(|changes| !changes.hypernetworks.is_empty())
+            && let Some(kv) = self.changed_keys_values(ops, &run.prompt.context, changes)?
+        {
+            run.prompt.keys_values[self.layer] = Some(kv);
+        }
+        let kv = self.keys_values(ops, run.prompt)?;
         let a = ops.attention(Attention::new(self.heads, q.cols(), kv.chunk(0, 2), kv.chunk(1, 2)))?;
         drop(q);
         let x = ops.linear(&self.out2, &a, Epilogue::residual(&x))?;

@@ -83,6 +83,9 @@ pub trait Model {
         Ok(inputs)
     }
 
+    /// Told before each evaluation of all sides.
+    fn begin(&mut self) {}
+
     /// How many entries of latents of this shape may run in one call, for memory's sake. At least 1.
     fn largest_batch(&self, shape: &[usize]) -> usize {
         let _ = shape;

@@ -52,6 +52,7 @@ impl Evaluator<'_> {
         sigma: f64,
         patch: Option<&Opaque>,
     ) -> Result<Vec<Tensor>> {
+        self.model.begin();
         let latent = spatial_size(x)?;
         let mut waiting = Vec::new();
         for (slot, (side, entries)) in sides.iter().enumerate() {

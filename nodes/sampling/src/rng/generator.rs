@@ -36,6 +36,11 @@ impl Generator {
         Ok(Tensor::from_vec(values, shape, device)?)
     }
 
+    /// The next 32 bits of the stream, which `torch.randint` takes the rest of.
+    pub fn random(&mut self) -> u32 {
+        self.bits.next_u32()
+    }
+
     /// Standard normal numbers as a plain vector.
     ///
     /// PyTorch draws fewer than 16 values one by one in double precision, and more in blocks of 16 in

@@ -80,6 +80,19 @@ impl T5Vocabulary {
         Ok(Self { tokenizer })
     }
 
+    /// Whether a token is among them, by its spelling.
+    pub fn has(&self, token: &str) -> bool {
+        self.tokenizer.token_to_id(token).is_some()
+    }
+
+    /// A text's tokens as they are, without any that the vocabulary would add.
+    ///
+    /// # Errors
+    /// Where the vocabulary cannot cut it.
+    pub fn ids(&self, text: &str) -> Result<Vec<u32>> {
+        Ok(self.tokenizer.encode(text, false).map_err(unusable)?.get_ids().to_vec())
+    }
+
     /// The number of its tokens.
     pub fn len(&self) -> usize {
         self.tokenizer.get_vocab_size(true)

@@ -1,11 +1,13 @@
 //! Changes of guidance that nodes add as [`Hooks`](super::Hooks).
 
+mod attention;
 mod differential;
 mod frames;
 mod norm;
 mod patched;
 mod rescale;
 
+pub use attention::{SelfAttention, self_attention_guidance};
 pub use differential::differential_diffusion;
 pub use frames::{linear_cfg, triangle_cfg};
 pub use norm::{cfg_norm, cfg_zero_star};
