@@ -38,11 +38,13 @@ type Reply = Box<dyn FnOnce(Result<()>) + Send>;
 /// What a task left: how to answer its caller, and the error that it met.
 type Ran = (Reply, Option<QueueError>);
 
+/// Makes the change in the open transaction, or is told why there is none.
+type Change = Box<dyn FnOnce(Result<&Connection>) -> Ran + Send>;
+
 struct Task {
     verb: &'static str,
     durable: bool,
-    /// Makes the change in the open transaction, or is told why there is none.
-    run: Box<dyn FnOnce(Result<&Connection>) -> Ran + Send>,
+    run: Change,
 }
 
 /// Handle to the writing thread. Dropping it lets the thread finish what it has and waits for it.
