@@ -1,12 +1,10 @@
 //! `SaveImage`, `PreviewImage`, and the file names that both give.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
-use ebb_engine::node::{Context, Inputs, Node, NodeError, NodeRef, Outcome};
+use ebb_engine::node::{Context, Inputs, Node, NodeError, Outcome};
 use ebb_engine::schema::{Hidden, Input, Schema};
-use ebb_engine::workflow::{NodeId, Workflow};
 use serde_json::{Map, Value as Json, json};
 use sha2::{Digest, Sha256};
 
@@ -195,43 +193,17 @@ impl Node for SaveImage {
 /// Writes images to the temp folder, for a client to show.
 pub(super) struct PreviewImage(pub(super) Arc<Folders>);
 
-/// The letters in the names of previews. A node keeps its letters from one job to the next as long as jobs have it, as
-/// ComfyUI's nodes do; one that comes back after it was gone gets others, and counts from 1.
-#[derive(Default)]
-struct Letters {
-    job: String,
-    /// By node: its class, the visible node that it belongs to, its letters.
-    nodes: HashMap<NodeId, (Arc<str>, NodeId, String)>,
-    given: u64,
-}
-
-impl Letters {
-    fn of(&mut self, job: &str, prompt: &Workflow, node: &NodeRef) -> String {
-        if self.job != job {
-            job.clone_into(&mut self.job);
-            self.nodes.retain(|id, (class, real, _)| {
-                prompt
-                    .nodes
-                    .get(real)
-                    .is_some_and(|there| id != real || there.class_type.as_deref() == Some(&**class))
-            });
-        }
-        if let Some((class, _, letters)) = self.nodes.get(&node.id)
-            && *class == node.class
-        {
-            return letters.clone();
-        }
-        self.given += 1;
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        let hash = Sha256::new()
-            .chain_update(now.as_nanos().to_le_bytes())
-            .chain_update(self.given.to_le_bytes())
-            .chain_update(node.id.as_str())
-            .finalize();
-        let letters: String = hash.iter().take(5).map(|byte| char::from(b'a' + byte % 26)).collect();
-        self.nodes.insert(node.id.clone(), (node.class.clone(), node.real.clone(), letters.clone()));
-        letters
-    }
+/// Five letters that stay the same for a node as long as the process lives.
+fn letters(node: &str) -> String {
+    static PROCESS: OnceLock<[u8; 16]> = OnceLock::new();
+    let secret = PROCESS.get_or_init(|| {
+        let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&started.as_nanos().to_le_bytes());
+        bytes
+    });
+    let hash = Sha256::new().chain_update(secret).chain_update(node).finalize();
+    hash.iter().take(5).map(|byte| char::from(b'a' + byte % 26)).collect()
 }
 
 impl Node for PreviewImage {
@@ -250,13 +222,7 @@ impl Node for PreviewImage {
 
 /// Writes pictures to the temp folder, and tells the client of them.
 pub(super) fn preview(context: &Context, folders: &Folders, image: &Image) -> Result<Outcome, NodeError> {
-    static LETTERS: OnceLock<Mutex<Letters>> = OnceLock::new();
-    let letters = LETTERS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner).of(
-        context.job(),
-        context.dyn_prompt(),
-        context.node(),
-    );
-    let prefix = format!("ComfyUI_temp_{letters}");
+    let prefix = format!("ComfyUI_temp_{}", letters(context.node().id.as_str()));
     let saver = Saver::new(&folders.temp, &prefix, image.shape().width, image.shape().height)?;
     save_all(context, image, saver, "temp")
 }
@@ -284,25 +250,6 @@ mod tests {
         assert_eq!(name, "b_64x32_3_00001_.png");
         assert!(dir.path().join("a").join(&name).is_file());
         assert_eq!(saver.describe(&name, "output")["subfolder"], "a");
-    }
-
-    #[test]
-    fn a_node_keeps_its_letters_as_long_as_jobs_have_it() {
-        let prompt = |ids: &[&str], class: &str| {
-            let nodes = ids.iter().map(|id| ((*id).to_owned(), json!({"class_type": class, "inputs": {}})));
-            Workflow::from_json(Json::Object(nodes.collect())).unwrap()
-        };
-        let node = |id: &str| NodeRef::top(id.into(), "PreviewImage");
-        let mut letters = Letters::default();
-        let both = prompt(&["1", "2"], "PreviewImage");
-        let first = letters.of("a", &both, &node("1"));
-        assert_ne!(first, letters.of("a", &both, &node("2")));
-        assert_eq!(first, letters.of("b", &both, &node("1")));
-        letters.of("c", &prompt(&["2"], "PreviewImage"), &node("2"));
-        let again = letters.of("d", &both, &node("1"));
-        assert_ne!(first, again, "it was gone in between");
-        letters.of("e", &prompt(&["1"], "MaskPreview"), &NodeRef::top("1".into(), "MaskPreview"));
-        assert_ne!(again, letters.of("f", &both, &node("1")), "another class had the id");
     }
 
     #[test]

@@ -28,6 +28,36 @@ const ON_PURPOSE: &[(&str, &str, &str)] = &[
         "`status_str` after a dynamic cycle",
     ),
     ("dynamic_errors", "status/completed: expected true, got false", "`status_str` after a dynamic cycle"),
+    (
+        "reconnect_mid_run",
+        "filename: expected \"ComfyUI_temp_<RAND>_00001_.png\", got \"ComfyUI_temp_<RAND>_00002_.png\"",
+        "temporary names",
+    ),
+    (
+        "async_parallel_and_progress",
+        "filename: expected \"ComfyUI_temp_<RAND>_00001_.png\", got \"ComfyUI_temp_<RAND>_00002_.png\"",
+        "temporary names",
+    ),
+    (
+        "binary_frames",
+        "filename: expected \"ComfyUI_temp_<RAND>_00001_.png\", got \"ComfyUI_temp_<RAND>_00003_.png\"",
+        "temporary names",
+    ),
+    (
+        "binary_frames",
+        "filename: expected \"ComfyUI_temp_<RAND>_00002_.png\", got \"ComfyUI_temp_<RAND>_00004_.png\"",
+        "temporary names",
+    ),
+    (
+        "binary_frames",
+        "filename: expected \"ComfyUI_temp_<RAND>_00001_.png\", got \"ComfyUI_temp_<RAND>_00005_.png\"",
+        "temporary names",
+    ),
+    (
+        "binary_frames",
+        "filename: expected \"ComfyUI_temp_<RAND>_00002_.png\", got \"ComfyUI_temp_<RAND>_00006_.png\"",
+        "temporary names",
+    ),
     ("origin_check_and_cors", "step 8 http GET /prompt: status", "Host has to be a name of this server"),
     ("cors_enabled", "headers/access-control-allow-credentials: missing", "No credentials for everybody"),
 ];
