@@ -90,8 +90,10 @@ impl Server {
                     let (builder, service, watcher) = (builder(&app), service(&router), graceful.watcher());
                     tokio::spawn(async move {
                         // The time for a request's head is counted from its first byte on; this is the time until then.
+                        let mut first = [0];
                         let spoke = tokio::select! {
-                            spoke = tokio::time::timeout(patience, stream.readable()) => matches!(spoke, Ok(Ok(()))),
+                            // A look at the first byte: a socket may be called readable without one.
+                            spoke = tokio::time::timeout(patience, stream.peek(&mut first)) => matches!(spoke, Ok(Ok(1..))),
                             () = stopping.cancelled() => false,
                         };
                         if !spoke {

@@ -19,6 +19,7 @@ const ON_PURPOSE: &[(&str, &str, &str)] = &[
         "text_chunks/prompt/json/1/is_changed: missing",
         "Saved prompts are as they were submitted",
     ),
+    ("routes_get", "step 54 http GET /user.css: status", "`/user.css` that is not there"),
     ("cache_shared_across_ids", "meta/30/node_id: expected", "Meta names the node that is shown"),
     ("cache_shared_across_ids", "meta/30/display_node: expected", "Meta names the node that is shown"),
     ("cache_shared_across_ids", "meta/30/real_node_id: expected", "Meta names the node that is shown"),
