@@ -17,6 +17,7 @@ it("asks its own server only, whatever panel is open, under a policy without eva
   const hosts = new Set<string>()
   page.on("request", (request) => /^(blob|data):/.test(request.url()) || hosts.add(new URL(request.url()).origin))
   await page.reload()
+  await page.waitForFunction(() => window.ebb?.editor)
   await openWorkflow(page, demoWorkflow())
   for (const button of await page.locator(".rail-button").all()) await button.click()
   await page.locator("#queue-button").click()

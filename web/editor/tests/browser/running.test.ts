@@ -182,7 +182,8 @@ describe("running", () => {
   it("queues several, puts one first, moves, cancels, and runs one again", async () => {
     const { page } = await stage.open()
     await page.evaluate(() => window.ebb.api.clearHistory())
-    await openWorkflow(page, steps(300, 1000, "increment"))
+    // Long enough for all that is done meanwhile; it is stopped in the end.
+    await openWorkflow(page, steps(5000, 1000, "increment"))
     await page.locator("#graph").focus()
     await page.keyboard.press("q")
     await page.locator(".run-count").fill("4")
