@@ -86,6 +86,8 @@ impl Drop for Room {
     fn drop(&mut self) {
         // What a picture of one size leaves is of no use to the next network.
         self.ops.trim();
+        // Nor are the gaps that its tensors left in the heap.
+        ebb_kernels::heap::trim();
     }
 }
 
