@@ -76,14 +76,22 @@ pub(crate) async fn change(State(app): State<App>, Lenient(body): Lenient) -> Re
     done()
 }
 
-/// `POST /interrupt`: the running job, or the one that is named if it is the one that runs.
+/// `POST /interrupt`: the running job, or the one that is named if it is the one that runs. The store says which runs:
+/// a job that has been taken and has not begun yet is stopped as well.
 pub(crate) async fn interrupt(State(app): State<App>, Forgiving(body): Forgiving) -> Response {
     let named = body.get("prompt_id").and_then(Json::as_str).filter(|id| !id.is_empty());
-    let Some(running) = app.dispatcher.running() else { return done() };
-    if named.is_some_and(|id| *id != *running) {
-        return done();
-    }
-    match cancel(&app, running.to_string()).await {
+    let running = app
+        .on_store(|s| {
+            let filter = Filter { states: vec![JobState::Running], limit: Some(1), ..Filter::default() };
+            Ok(s.list(&filter)?.jobs.pop().map(|job| job.summary.id))
+        })
+        .await;
+    let running = match running {
+        Ok(Some(id)) if named.is_none_or(|named| named == id) => id,
+        Ok(_) => return done(),
+        Err(response) => return response,
+    };
+    match cancel(&app, running).await {
         Ok(_) => done(),
         Err(response) => response,
     }

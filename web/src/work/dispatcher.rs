@@ -110,11 +110,6 @@ impl Dispatcher {
         self.shared.changed.notify_all();
     }
 
-    /// Id of the running job.
-    pub(crate) fn running(&self) -> Option<Arc<str>> {
-        self.shared.state().running.as_ref().map(|r| r.id.clone())
-    }
-
     /// Whether the thread is there: without it jobs are accepted and none is run.
     pub(crate) fn is_alive(&self) -> bool {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
