@@ -8,6 +8,7 @@ import type { App } from "./app.ts"
 import { toPrompt } from "./export/index.ts"
 import { unpack } from "./graph/commands.ts"
 import { ownContextMenu } from "./graph/context-menu.ts"
+import { systemDoubleClick } from "./graph/double-click.ts"
 import { Editor } from "./graph/editor.ts"
 import { setHost } from "./graph/host.ts"
 import { showInputPictures } from "./graph/input-pictures.ts"
@@ -60,6 +61,7 @@ async function start(): Promise<void> {
   buildBar(app, files, queue)
   shell.add(...allPanels(app, files))
   ownContextMenu(app)
+  systemDoubleClick(app)
   searchOnCanvas(app)
   const showOldResults = showRunsOnNodes(editor, runs, api)
   showInputPictures(editor, api)

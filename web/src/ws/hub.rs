@@ -4,8 +4,7 @@
 //! progress frames first and then its connection, so that a sleeping browser tab never holds up a job.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use axum::body::Bytes;
 use axum::extract::ws::{Message, Utf8Bytes};
@@ -44,8 +43,9 @@ pub(crate) struct Hub {
 
 #[derive(Default)]
 struct State {
-    clients: HashMap<String, Client>,
-    /// Counts connections: tells an old one of an id from the new one.
+    /// By id, oldest first and never none: the newest hears, the others wait until it has gone.
+    clients: HashMap<String, Vec<Client>>,
+    /// Counts connections: tells those of one id apart.
     connections: u64,
     /// The queue's length as it was last told.
     remaining: u64,
@@ -56,8 +56,6 @@ struct State {
 struct Client {
     connection: u64,
     outbox: Sender<Message>,
-    /// Set when another connection takes the id.
-    replaced: Arc<AtomicBool>,
     /// It said that it reads event 4.
     metadata: bool,
     logs: bool,
@@ -68,8 +66,6 @@ pub(crate) struct Inbox {
     pub(crate) sid: String,
     pub(crate) connection: u64,
     pub(crate) frames: Receiver<Message>,
-    /// The outbox was closed because the id has a new connection, and not because this one was too slow.
-    pub(crate) replaced: Arc<AtomicBool>,
 }
 
 impl Hub {
@@ -78,40 +74,30 @@ impl Hub {
     }
 
     /// Connects a client. Its first frame is the queue's length with its id; a client whose job runs is told where it
-    /// is. An older connection of the id hears nothing from now on.
+    /// is. An older connection of the id hears nothing while this one is there, as with ComfyUI, and goes on after it:
+    /// browsers give a duplicated tab the id of the first.
     pub(crate) fn connect(&self, sid: Option<String>) -> Inbox {
         let sid = sid.filter(|s| !s.is_empty()).unwrap_or_else(|| uuid::Uuid::new_v4().simple().to_string());
         let (outbox, frames) = channel(OUTBOX);
-        let replaced = Arc::new(AtomicBool::new(false));
         let mut state = self.state();
         state.connections += 1;
         let connection = state.connections;
-        let client =
-            Client { connection, outbox, replaced: Arc::clone(&replaced), metadata: false, logs: false };
-        if let Some(old) = state.clients.get(&sid) {
-            old.replaced.store(true, Ordering::SeqCst);
-        }
-        // A fresh outbox has room for these two.
-        let _ = client.outbox.try_send(Message::Text(frames::status(state.remaining, Some(&sid))));
-        if let Some((_, Some(node))) = state.running.as_ref().filter(|(id, _)| *id == sid) {
-            let _ = client.outbox.try_send(Message::Text(frames::text("executing", &json!({"node": node}))));
-        }
-        state.clients.insert(sid.clone(), client);
-        Inbox { sid, connection, frames, replaced }
+        let client = Client { connection, outbox, metadata: false, logs: false };
+        state.greet(&sid, &client);
+        state.clients.entry(sid.clone()).or_default().push(client);
+        Inbox { sid, connection, frames }
     }
 
-    /// Forgets a connection, unless its id has a newer one.
+    /// Forgets a connection. If it was its id's newest, the one before it hears again.
     pub(crate) fn disconnect(&self, sid: &str, connection: u64) {
-        let mut state = self.state();
-        if state.clients.get(sid).is_some_and(|c| c.connection == connection) {
-            state.clients.remove(sid);
-        }
+        self.state().forget(sid, connection);
     }
 
     /// Keeps what a client said it can do and answers with what the server can.
     pub(crate) fn negotiate(&self, sid: &str, connection: u64, metadata: bool, answer: Utf8Bytes) {
         let mut state = self.state();
-        if let Some(client) = state.clients.get_mut(sid).filter(|c| c.connection == connection) {
+        let mut of_id = state.clients.get_mut(sid).into_iter().flatten();
+        if let Some(client) = of_id.find(|c| c.connection == connection) {
             client.metadata = metadata;
             let _ = client.outbox.try_send(Message::Text(answer));
         }
@@ -119,22 +105,22 @@ impl Hub {
 
     /// Turns a client's log frames on or off.
     pub(crate) fn subscribe_logs(&self, sid: &str, on: bool) {
-        if let Some(client) = self.state().clients.get_mut(sid) {
+        for client in self.state().clients.get_mut(sid).into_iter().flatten() {
             client.logs = on;
         }
     }
 
     /// Whether anybody reads logs.
     pub(crate) fn has_log_readers(&self) -> bool {
-        self.state().clients.values().any(|c| c.logs)
+        self.state().clients.values().flatten().any(|c| c.logs)
     }
 
     /// Sends log entries to those who read them.
     pub(crate) fn send_logs(&self, frame: &Utf8Bytes) {
         let mut state = self.state();
-        let readers: Vec<String> =
-            state.clients.iter().filter(|(_, c)| c.logs).map(|(id, _)| id.clone()).collect();
-        for id in readers {
+        let mut ids = state.recipients(To::All);
+        ids.retain(|id| state.newest(id).is_some_and(|c| c.logs));
+        for id in ids {
             state.send(&id, Message::Text(frame.clone()), Weight::Progress);
         }
     }
@@ -166,7 +152,7 @@ impl Hub {
     pub(crate) fn step(&self, to: To<'_>, step: Option<&Utf8Bytes>, plain: &Bytes, with_metadata: &Bytes) {
         let mut state = self.state();
         for id in state.recipients(to) {
-            let metadata = state.clients.get(&id).is_some_and(|c| c.metadata);
+            let metadata = state.newest(&id).is_some_and(|c| c.metadata);
             if metadata {
                 state.send(&id, Message::Binary(with_metadata.clone()), Weight::Progress);
             }
@@ -186,6 +172,30 @@ impl Hub {
 }
 
 impl State {
+    /// The connection of an id that hears.
+    fn newest(&self, id: &str) -> Option<&Client> {
+        self.clients.get(id)?.last()
+    }
+
+    /// Tells a connection that begins to hear what it needs to know. An outbox without room is left to the next frame.
+    fn greet(&self, sid: &str, client: &Client) {
+        let _ = client.outbox.try_send(Message::Text(frames::status(self.remaining, Some(sid))));
+        if let Some((_, Some(node))) = self.running.as_ref().filter(|(id, _)| *id == sid) {
+            let _ = client.outbox.try_send(Message::Text(frames::text("executing", &json!({"node": node}))));
+        }
+    }
+
+    fn forget(&mut self, sid: &str, connection: u64) {
+        let Some(of_id) = self.clients.get_mut(sid) else { return };
+        let heard = of_id.last().is_some_and(|c| c.connection == connection);
+        of_id.retain(|c| c.connection != connection);
+        if of_id.is_empty() {
+            self.clients.remove(sid);
+        } else if let Some(next) = self.newest(sid).filter(|_| heard) {
+            self.greet(sid, next);
+        }
+    }
+
     fn recipients(&self, to: To<'_>) -> Vec<String> {
         match to {
             To::Client(id) => self.clients.contains_key(id).then(|| id.to_owned()).into_iter().collect(),
@@ -200,21 +210,17 @@ impl State {
     }
 
     fn send(&mut self, id: &str, frame: Message, weight: Weight) {
-        let Some(client) = self.clients.get(id) else { return };
+        let Some(client) = self.newest(id) else { return };
         // The last quarter of an outbox is kept for facts.
         if weight == Weight::Progress && client.outbox.capacity() < OUTBOX / 4 {
             return;
         }
-        match client.outbox.try_send(frame) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_)) => {
-                tracing::warn!("a client does not read its frames and is disconnected");
-                self.clients.remove(id);
-            }
-            Err(TrySendError::Closed(_)) => {
-                self.clients.remove(id);
-            }
+        let Err(error) = client.outbox.try_send(frame) else { return };
+        if matches!(error, TrySendError::Full(_)) {
+            tracing::warn!("a client does not read its frames and is disconnected");
         }
+        let connection = client.connection;
+        self.forget(id, connection);
     }
 }
 
@@ -252,16 +258,29 @@ mod tests {
     }
 
     #[test]
-    fn a_new_connection_takes_the_id() {
+    fn a_new_connection_takes_the_id_until_it_goes() {
         let hub = Hub::default();
         let mut old = hub.connect(Some("a".into()));
         let mut new = hub.connect(Some("a".into()));
         hub.status(1);
         assert_eq!(drain(&mut old).len(), 1, "nothing after its first status");
-        assert!(old.replaced.load(Ordering::SeqCst));
         assert_eq!(drain(&mut new).len(), 2);
+        hub.running(Some(("a", Some("5"))));
+        hub.disconnect("a", new.connection);
+        let told = [frames::status(1, Some("a")), frames::text("executing", &json!({"node": "5"}))];
+        assert_eq!(drain(&mut old), told.map(Message::Text), "it is told what it missed");
+        hub.status(0);
+        assert_eq!(drain(&mut old).len(), 1);
+
+        let mut third = hub.connect(Some("a".into()));
+        drain(&mut third);
         hub.disconnect("a", old.connection);
-        assert_eq!(hub.len(), 1, "the old one's end does not touch the new one");
+        hub.status(2);
+        assert_eq!(
+            (hub.len(), drain(&mut third).len()),
+            (1, 1),
+            "the old one's end does not touch the new one"
+        );
     }
 
     #[test]
@@ -305,6 +324,5 @@ mod tests {
         }
         assert_eq!(hub.len(), 0);
         assert!(drain(&mut sleeper).len() <= OUTBOX);
-        assert!(!sleeper.replaced.load(Ordering::SeqCst));
     }
 }

@@ -1,7 +1,6 @@
 //! One connection's life.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
@@ -49,17 +48,14 @@ async fn serve(app: App, sid: Option<String>, socket: WebSocket) {
     let (mut sink, mut stream) = socket.split();
     let mut first = true;
     let mut ping = tokio::time::interval_at(tokio::time::Instant::now() + PING, PING);
-    let mut listening = true;
     loop {
         tokio::select! {
-            frame = inbox.frames.recv(), if listening => match frame {
+            frame = inbox.frames.recv() => match frame {
                 Some(frame) => {
                     if !matches!(tokio::time::timeout(PATIENCE, sink.send(frame)).await, Ok(Ok(()))) {
                         break;
                     }
                 }
-                // The id has a newer connection: this one stays open and hears nothing, as with ComfyUI.
-                None if inbox.replaced.load(Ordering::SeqCst) => listening = false,
                 None => break,
             },
             received = stream.next() => match received {

@@ -5,7 +5,7 @@ import { join } from "node:path"
 import type { Page } from "playwright-core"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { root } from "../../dev/server.mjs"
-import { drag, finishedJobs, saved, slotAt, type Stage, startStage, titles, widgetAt } from "./page.ts"
+import { drag, drawn, finishedJobs, saved, slotAt, type Stage, startStage, titles, widgetAt } from "./page.ts"
 
 const LONG = 120_000
 
@@ -16,13 +16,11 @@ async function choose(page: Page, name: string): Promise<void> {
   await page.keyboard.press("Enter")
 }
 
-/** Does what opens the search; on a machine that is busy with other things a press may be lost, and people press again. */
+/** Does what opens the search, once what was done before is drawn. */
 async function searchBy(page: Page, act: () => Promise<void>): Promise<void> {
-  for (let attempt = 0; attempt < 4; attempt++) {
-    await act()
-    if (await page.waitForSelector(".search", { timeout: 2500 }).catch(() => null)) return
-  }
-  throw new Error("the search does not open")
+  await drawn(page)
+  await act()
+  await page.waitForSelector(".search")
 }
 
 /** Presses a value on a node and types another. */

@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { demoWorkflow } from "../../dev/demo-workflow.mjs"
-import { drag, dropFile, openWorkflow, placeOn, saved, slotAt, type Stage, startStage, titles } from "./page.ts"
+import { drag, drawn, dropFile, openWorkflow, placeOn, saved, slotAt, type Stage, startStage, titles } from "./page.ts"
 
 describe("editing", () => {
   let stage: Stage
@@ -105,8 +105,9 @@ describe("editing", () => {
     expect(exported[copy.id].inputs).toEqual(exported["3"].inputs)
     await page.keyboard.press("Control+z")
     await expect.poll(count).toBe(7)
-    await page.waitForTimeout(60)
-    await page.mouse.click(at.x, at.y)
+    await drawn(page)
+    // Elsewhere on the title: two presses of one place, soon after each other, would be a double click.
+    await page.mouse.click(at.x + 30, at.y)
     await page.keyboard.press("Control+x")
     await expect.poll(count).toBe(6)
     await page.keyboard.press("Control+v")

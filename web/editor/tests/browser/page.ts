@@ -59,13 +59,15 @@ export async function ready(page: Page): Promise<void> {
   await page.waitForFunction(() => document.documentElement.dataset.ready === "true")
 }
 
+/** Waits for two frames: what can be pressed is what has been drawn, however long a busy machine takes for it. */
+export async function drawn(page: Page): Promise<void> {
+  await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))))
+}
+
 /** Opens a workflow as if it were a file dropped in, and waits until it is there. */
 export async function openWorkflow(page: Page, workflow: unknown): Promise<void> {
-  // What can be pressed is what has been drawn.
-  await page.evaluate((w) => {
-    window.ebb.editor.open(w, "test")
-    return new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))
-  }, workflow as never)
+  await page.evaluate((w) => window.ebb.editor.open(w, "test"), workflow as never)
+  await drawn(page)
 }
 
 /** Drops a file on the canvas, as people do. */
@@ -116,14 +118,15 @@ export async function widgetAt(page: Page, id: number, name: string): Promise<{ 
 }
 
 export async function drag(page: Page, from: { x: number; y: number }, to: { x: number; y: number }): Promise<void> {
+  await drawn(page)
   await page.mouse.move(from.x, from.y)
   // The canvas takes note of what is under the pointer when it is drawn.
-  await page.waitForTimeout(40)
+  await drawn(page)
   await page.mouse.down()
   await page.mouse.move((from.x + to.x) / 2, (from.y + to.y) / 2, { steps: 3 })
   await page.mouse.move(to.x, to.y, { steps: 3 })
   await page.mouse.up()
-  await page.waitForTimeout(40)
+  await drawn(page)
 }
 
 export const titles = (page: Page): Promise<string[]> => page.evaluate(() => window.ebb.editor.canvas.graph.nodes.map((n: { title: string }) => n.title))

@@ -6,7 +6,7 @@ import { createRequire } from "node:module"
 import type { Page } from "playwright-core"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { demoWorkflow } from "../../dev/demo-workflow.mjs"
-import { finishedJobs, openWorkflow, placeOn, saved, type Stage, startStage, titles } from "./page.ts"
+import { drawn, finishedJobs, openWorkflow, placeOn, saved, type Stage, startStage, titles } from "./page.ts"
 
 const LONG = 120_000
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8")
@@ -132,10 +132,10 @@ describe("people", () => {
     const touch = (type: "touchStart" | "touchMove" | "touchEnd", ...points: { x: number; y: number }[]) => client.send("Input.dispatchTouchEvent", { type, touchPoints: points.map((p, id) => ({ ...p, id })) })
     await page.getByRole("button", { name: /^Open the demo/ }).tap()
     await page.waitForFunction(() => window.ebb.editor.graph.nodes.length === 7)
-    await page.waitForTimeout(100)
+    await drawn(page)
     // One finger on a title moves the node.
     await page.evaluate(() => window.ebb.editor.reveal("3"))
-    await page.waitForTimeout(100)
+    await drawn(page)
     const from = await placeOn(page, 3, 70, -14)
     const before = (await saved(page)).nodes.find((n: { id: number }) => n.id === 3).pos
     await touch("touchStart", from)
@@ -151,7 +151,7 @@ describe("people", () => {
     expect(await scale()).toBeLessThan(was * 0.8)
     // A finger that rests opens the menu of the node under it.
     await page.evaluate(() => window.ebb.editor.reveal("3"))
-    await page.waitForTimeout(100)
+    await drawn(page)
     const rest = await placeOn(page, 3, 70, -14)
     await touch("touchStart", rest)
     await page.waitForSelector(".menu", { timeout: 3000 })
@@ -164,7 +164,7 @@ describe("people", () => {
       window.ebb.editor.canvas.ds.offset[1] = -5000
       window.ebb.editor.canvas.setDirty(true, true)
     })
-    await page.waitForTimeout(100)
+    await drawn(page)
     await page.touchscreen.tap(450, 500)
     await page.touchscreen.tap(450, 500)
     await page.waitForSelector(".search", { timeout: 3000 })

@@ -5,7 +5,7 @@ import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { root } from "../../dev/server.mjs"
-import { dropFile, openWorkflow, saved, type Stage, startStage } from "./page.ts"
+import { drawn, dropFile, openWorkflow, saved, type Stage, startStage } from "./page.ts"
 
 const kit = join(root, "tests/conformance/ui2api")
 const files = readdirSync(kit).filter((f) => f.endsWith(".ui.json"))
@@ -31,7 +31,7 @@ describe.each([["Ebb's nodes", false], ["all of ComfyUI's core nodes", true]])("
     const workflow = read(join(kit, file))
     await openWorkflow(page, workflow)
     // It has been drawn, and whatever drawing changes has been changed.
-    await page.waitForTimeout(60)
+    await drawn(page)
     expect(await saved(page)).toEqual(workflow)
     expect(await page.evaluate(() => window.ebb.editor.dirty)).toBe(false)
     expect(complaints.splice(0)).toEqual([])
@@ -86,7 +86,7 @@ describe("workflows of the repository", () => {
     await page.keyboard.press("w")
     await page.locator(".row-main", { hasText: name }).first().click()
     await page.waitForFunction((n) => window.ebb.editor.graph.nodes.length === n, Object.keys(prompt).length)
-    await page.waitForTimeout(60)
+    await drawn(page)
     expect(await saved(page)).toEqual(before)
     expect(await page.evaluate(() => window.ebb.editor.dirty)).toBe(false)
     expect(await exported()).toEqual(prompt)
