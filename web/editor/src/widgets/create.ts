@@ -103,7 +103,11 @@ export function pickFile(accept: string, use: (file: File) => void): void {
   const input = document.createElement("input")
   input.type = "file"
   input.accept = accept
+  input.hidden = true
   input.addEventListener("change", () => input.files?.[0] && use(input.files[0]))
+  for (const end of ["change", "cancel"]) input.addEventListener(end, () => input.remove())
+  // Part of the page while people look for their file: what nobody holds is collected, and the choice would be lost.
+  document.body.append(input)
   input.click()
 }
 

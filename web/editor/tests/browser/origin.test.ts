@@ -4,7 +4,7 @@ import { join } from "node:path"
 import { afterAll, beforeAll, expect, it } from "vitest"
 import { demoWorkflow } from "../../dev/demo-workflow.mjs"
 import { root } from "../../dev/server.mjs"
-import { finishedJobs, openWorkflow, saved, type Stage, startStage } from "./page.ts"
+import { drawn, finishedJobs, openWorkflow, saved, type Stage, startStage } from "./page.ts"
 
 let stage: Stage
 beforeAll(async () => {
@@ -45,6 +45,8 @@ it("asks its own server only, whatever panel is open, under a policy without eva
 
 it("takes a picture by the inspector, shows it on the node, and by a drop on the canvas", async () => {
   const { page, complaints } = await stage.open()
+  // Told early that a file will be asked for: a busy browser opens its own dialog before it hears that it shall not.
+  page.on("filechooser", () => {})
   await page.locator("#graph").focus()
   await page.keyboard.press("a")
   await page.keyboard.type("load image")
@@ -52,6 +54,9 @@ it("takes a picture by the inspector, shows it on the node, and by a drop on the
   await page.keyboard.press("i")
   const button = page.getByRole("button", { name: "Choose a file…" })
   await button.focus()
+  // The form is not drawn again under someone's fingers.
+  await drawn(page)
+  expect(await button.evaluate((b) => b === document.activeElement)).toBe(true)
   const [chooser] = await Promise.all([page.waitForEvent("filechooser"), page.keyboard.press("Enter")])
   await chooser.setFiles(join(root, "docs/images/text-to-image.png"))
   await expect.poll(async () => (await saved(page)).nodes[0].widgets_values[0]).toBe("text-to-image.png")
