@@ -95,6 +95,7 @@ struct Room {
     table: usize,
     starts: usize,
     samples: usize,
+    used: usize,
     total: usize,
 }
 
@@ -105,7 +106,9 @@ impl Room {
         let table = acc + align(block * LANES * 4);
         let starts = table + align(block * taps * inputs * size_of::<*const u8>());
         let samples = starts + align(block * size_of::<usize>());
-        Room { widened: 0, acc, table, starts, samples, total: samples + align(block * size_of::<usize>()) }
+        let used = samples + align(block * size_of::<usize>());
+        // A tile has one row at the least.
+        Room { widened: 0, acc, table, starts, samples, used, total: used + align(block * size_of::<u64>()) }
     }
 }
 
@@ -175,11 +178,16 @@ where
             let table: *mut *const u8 = mine.add(room.table).cast();
             let starts: *mut usize = mine.add(room.starts).cast();
             let samples: *mut usize = mine.add(room.samples).cast();
+            let used: *mut u64 = mine.add(room.used).cast();
             let tiles = rows.div_ceil(tile);
+            for t in 0..tiles {
+                *used.add(t) = 0;
+            }
             for (i, x) in p.inputs.iter().enumerate() {
                 for r in 0..tiles * tile {
                     for tap in 0..p.w.taps {
                         let from = if r < rows { (p.source)(first + r, tap) } else { None };
+                        *used.add(r / tile) |= u64::from(from.is_some()) << tap.min(63);
                         let at = from.map_or(zeros.ptr().cast_const(), |px| x.row(px));
                         *table.add(((i * tiles + r / tile) * p.w.taps + tap) * tile + r % tile) = at;
                     }
@@ -200,6 +208,7 @@ where
                 table,
                 starts,
                 samples,
+                used,
                 acc: mine.add(room.acc).cast(),
                 widened: mine.add(room.widened).cast(),
             };
@@ -221,6 +230,8 @@ struct BlockJob<'a> {
     table: *const *const u8,
     starts: *const usize,
     samples: *const usize,
+    /// Of each tile, the taps (as bits) at which it reads any input: at the others it lies outside of the image.
+    used: *const u64,
     acc: *mut f32,
     widened: *mut f32,
 }
@@ -250,6 +261,8 @@ impl BlockJob<'_> {
         let as_stored = self.w.storage == if BF16 { Storage::Bf16 } else { Storage::F32 };
         // Units of the compute type in one tap of a panel.
         let depth = if BF16 { self.w.k.div_ceil(2) } else { self.w.k };
+        // SAFETY: as many as there are tiles.
+        let used = |t: usize, tap: usize| unsafe { *self.used.add(t) >> tap.min(63) & 1 == 1 };
         for panel in self.panels.clone() {
             for (ci, c) in self.chunks.iter().enumerate() {
                 let before: usize = self.inputs[..c.input].iter().map(|x| x.units).sum();
@@ -260,7 +273,7 @@ impl BlockJob<'_> {
                         let at = ((panel * taps + c.tap) * depth + unit) * LANES;
                         (self.w.ptr().cast::<f32>().add(at), depth * LANES)
                     } else {
-                        for t in 0..c.taps {
+                        for t in (0..c.taps).filter(|t| (0..tiles).any(|i| used(i, c.tap + t))) {
                             let to = self.widened.add(t * c.units * LANES);
                             widen::<S, BF16>(s, self.w, panel, c.tap + t, unit, c.units, to);
                         }
@@ -268,20 +281,36 @@ impl BlockJob<'_> {
                     };
                     for t in 0..tiles {
                         let acc = self.acc.add(t * tile * LANES);
-                        run::<S, BF16>(
-                            s,
-                            Run {
-                                taps: c.taps,
-                                units: c.units,
-                                rows: self.table.add(((c.input * tiles + t) * taps + c.tap) * tile),
-                                first: c.first,
-                                b,
-                                tap_stride,
-                                acc,
-                                ahead: 0,
-                                add: ci > 0,
-                            },
-                        );
+                        let mut add = ci > 0;
+                        // Taps at which all of the tile lies outside of the image add nothing, and their weights need not
+                        // be read: most of them where an image is a pixel or two.
+                        let mut tap = 0;
+                        while tap < c.taps {
+                            let end = (tap..c.taps).find(|i| !used(t, c.tap + i)).unwrap_or(c.taps);
+                            if end > tap {
+                                run::<S, BF16>(
+                                    s,
+                                    Run {
+                                        taps: end - tap,
+                                        units: c.units,
+                                        rows: self
+                                            .table
+                                            .add(((c.input * tiles + t) * taps + c.tap + tap) * tile),
+                                        first: c.first,
+                                        b: b.add(tap * tap_stride),
+                                        tap_stride,
+                                        acc,
+                                        ahead: 0,
+                                        add,
+                                    },
+                                );
+                                add = true;
+                            }
+                            tap = end + 1;
+                        }
+                        if !add {
+                            std::slice::from_raw_parts_mut(acc, tile * LANES).fill(0.0);
+                        }
                         if ci + 1 == self.chunks.len() {
                             let r = t * tile;
                             let n = tile.min(self.rows - r);
