@@ -106,8 +106,8 @@ impl Node for VAEDecode {
 
 /// Bytes of scratch of a decoding in tiles.
 fn tiled_scratch(vae: &Vae, latent: LatentShape, tiling: Tiling) -> Option<u64> {
-    let longest = (tiling.tile * 2).min(latent.height.max(latent.width));
-    let tile = vae.decode_scratch(1, (tiling.tile / 2).max(1), longest)?;
+    let size = (latent.height, latent.width);
+    let tile = tiles::dearest(tiling.tile, size, |height, width| vae.decode_scratch(1, height, width))?;
     let plane = latent.height * latent.width * vae.scale().pow(2);
     Some(tile.saturating_add(tiles::blending(3 * latent.batch, plane)))
 }

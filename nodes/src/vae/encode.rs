@@ -58,8 +58,8 @@ pub(super) fn encode(context: &Context, vae: &Vae, picture: &Tensor) -> Result<T
 
 /// Bytes of scratch of an encoding in tiles; the tiling is in pixels.
 fn tiled_scratch(vae: &Vae, image: ImageShape, tiling: Tiling) -> Option<u64> {
-    let longest = (tiling.tile * 2).min(image.height.max(image.width));
-    let tile = vae.encode_scratch(1, tiling.tile / 2, longest)?;
+    let size = (image.height, image.width);
+    let tile = tiles::dearest(tiling.tile, size, |height, width| vae.encode_scratch(1, height, width))?;
     let plane = image.height * image.width / vae.scale().pow(2);
     Some(tile.saturating_add(tiles::blending(vae.latent_channels() * image.batch, plane)))
 }

@@ -39,6 +39,31 @@ pub(super) fn asked(context: &Context, scale: usize) -> Option<Tiling> {
     })
 }
 
+/// Sides of the tiles of the three passes: wide ones, tall ones, square ones.
+fn shapes(tile: usize) -> [(usize, usize); 3] {
+    let half = (tile / 2).max(1);
+    [(half, tile * 2), (tile * 2, half), (tile, tile)]
+}
+
+/// What the dearest tile of [`three_ways`] takes of a picture of a size in cells. Tiles end where the picture does: in one
+/// that is no longer than two tiles, square ones are the largest.
+pub(super) fn dearest(
+    tile: usize,
+    (height, width): (usize, usize),
+    mut bytes: impl FnMut(usize, usize) -> Option<u64>,
+) -> Option<u64> {
+    let mut most = 0;
+    let mut last = None;
+    for (h, w) in shapes(tile) {
+        let shape = (h.min(height), w.min(width));
+        if last != Some(shape) {
+            most = most.max(bytes(shape.0, shape.1)?);
+        }
+        last = Some(shape);
+    }
+    Some(most)
+}
+
 /// Bytes that [`three_ways`] holds beside its tiles for an output of so many values a channel.
 pub(crate) fn blending(channels: usize, plane: usize) -> u64 {
     // The sum of the passes, the pass, and its weights, in f32.
@@ -78,8 +103,7 @@ pub(super) fn three_ways(
 ) -> Result<Tensor, NodeError> {
     let (batch, _, height, width) = input.dims4().or_node()?;
     let Tiling { tile, overlap } = tiling;
-    let half = (tile / 2).max(1);
-    let shapes = [(half, tile * 2), (tile * 2, half), (tile, tile)];
+    let shapes = shapes(tile);
     let tiles =
         |(h, w): (usize, usize)| starts(height, h, overlap).len() * starts(width, w, overlap).len() * batch;
     let total: usize = shapes.iter().map(|shape| tiles(*shape)).sum();

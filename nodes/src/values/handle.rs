@@ -125,7 +125,7 @@ impl<N: Network> Handle<N> {
         let network = N::load(&ops, &tensors.source, form, LoadOptions::default()).ok()?;
         ops.reset_peak();
         run(&network).ok()?;
-        ops.peak_bytes().map(|bytes| bytes as u64)
+        ops.peak_pages().map(|bytes| bytes as u64)
     }
 }
 

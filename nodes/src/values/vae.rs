@@ -129,9 +129,13 @@ impl Vae {
 
     /// Bytes of scratch that encoding `batch` pictures of a size in pixels takes.
     pub fn encode_scratch(&self, batch: usize, height: usize, width: usize) -> Option<u64> {
+        let sides = [height, width, 3];
         let counted = Counted::of(batch, height, width, CELLS * self.scale().pow(2));
         let Counted { batch, height, width, .. } = counted;
-        self.count(&counted, |vae| vae.encode(&blank(&[batch, 3, height, width])?))
+        let network = self.count(&counted, |vae| vae.encode(&blank(&[batch, 3, height, width])?))?;
+        // The picture as the network takes it, and the step on the way there.
+        let pixels = sides.iter().fold(batch as u64, |n, side| n.saturating_mul(*side as u64));
+        Some(network.saturating_add(pixels.saturating_mul(4 * 2)))
     }
 
     fn count(
