@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use ebb_engine::node::{Context, NodeError};
-use ebb_engine::residency::Reservation;
+use ebb_engine::residency::{Reservation, Residency};
 use ebb_models::ops::{Ops, Precision};
 use ebb_weights::ModelFolders;
 
@@ -72,18 +72,22 @@ impl Compute {
     /// # Errors
     /// Where there is no room, with how much was asked for.
     pub fn room(&self, context: &Context, what: &str, bytes: u64) -> Result<Room, NodeError> {
-        Ok(Room { ops: self.ops.clone(), _entry: context.reserve(what, bytes)? })
+        let entry = context.reserve(what, bytes)?;
+        Ok(Room { ops: self.ops.clone(), residency: context.residency().clone(), _entry: entry })
     }
 }
 
 /// Room for a node's activations.
 pub struct Room {
     ops: Ops,
+    residency: Arc<Residency>,
     _entry: Reservation,
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
+        // All that it took is still held.
+        self.residency.sample_moment();
         // What a picture of one size leaves is of no use to the next network.
         self.ops.trim();
         // Nor are the gaps that its tensors left in the heap.
@@ -99,9 +103,8 @@ pub(crate) struct InMemory<T> {
 }
 
 impl<T> InMemory<T> {
-    /// Takes a network that was just loaded, and gives back what its load used.
+    /// Takes a network that was just loaded.
     pub(crate) fn new(network: T) -> Self {
-        ebb_kernels::heap::trim();
         Self { network, _trim: Trim }
     }
 }
@@ -114,7 +117,8 @@ impl<T> Deref for InMemory<T> {
     }
 }
 
-struct Trim;
+/// Gives back the free pages of the heap when it is dropped.
+pub(crate) struct Trim;
 
 impl Drop for Trim {
     fn drop(&mut self) {

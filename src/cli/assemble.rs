@@ -133,6 +133,7 @@ pub(super) fn engine_with(
         None => Residency::new(Foresight, budget),
     };
     residency.ask_system(ebb_kernels::heap::has);
+    residency.hand_on_pages(ebb_kernels::heap::hand_on);
     if options.memory == MemoryLimit::Auto
         && let Err(error) = pressure::watch(&residency, System::default(), PRESSURE)
     {

@@ -67,16 +67,22 @@ impl Ledger {
         Held { ledger: self.clone(), owner, bytes }
     }
 
-    /// Enters bytes of owners together, unless the sum would then be above a limit.
+    /// Enters bytes of owners together in place of what was kept for them, unless the sum would then be above a limit.
     pub(super) fn hold_within<const N: usize>(
         self: &Arc<Self>,
         limit: u64,
         owners: [(Owner, u64); N],
+        kept: &mut [Held],
     ) -> Result<[Held; N], [(Owner, u64); N]> {
         let mut state = self.lock();
         let more = owners.iter().fold(0u64, |sum, (_, bytes)| sum.saturating_add(*bytes));
-        if state.total.saturating_add(more) > limit {
+        let less: u64 = kept.iter().map(Held::bytes).sum();
+        if state.total.saturating_sub(less).saturating_add(more) > limit {
             return Err(owners);
+        }
+        for held in kept {
+            state.leave(&held.owner, held.bytes);
+            held.bytes = 0;
         }
         owners.iter().for_each(|(owner, bytes)| state.enter(owner, *bytes));
         drop(state);
@@ -126,6 +132,9 @@ impl State {
     }
 
     fn leave(&mut self, owner: &Owner, bytes: u64) {
+        if bytes == 0 {
+            return;
+        }
         self.total -= bytes;
         if let Some(held) = self.owners.get_mut(owner) {
             *held -= bytes;
@@ -153,6 +162,15 @@ impl Held {
     /// The owner.
     pub fn owner(&self) -> &Owner {
         &self.owner
+    }
+
+    /// Says that another holds them now.
+    pub(super) fn pass_on(&mut self, owner: Owner) {
+        let mut state = self.ledger.lock();
+        state.leave(&self.owner, self.bytes);
+        state.enter(&owner, self.bytes);
+        drop(state);
+        self.owner = owner;
     }
 
     /// Corrects the bytes, now that they are known.

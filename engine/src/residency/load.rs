@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::component::{Component, ComponentKey, ComponentSpec, Lease, LoadProgress, Loaded, Loader};
 use super::ledger::{Owner, OwnerKind};
 use super::manager::{Entry, Holder, Ready, Residency, State};
+use super::room::HandedOn;
 use super::timeline::MarkKind;
 use crate::events::EventKind;
 use crate::node::{Context, NodeError};
@@ -59,7 +60,9 @@ impl Residency {
         }
         state.entries.insert(spec.key.clone(), Entry::new(spec, vec![(ticket, holder)]));
         drop(state);
-        let loaded = self.bring(context, spec, For::Node, |progress| load(progress).map(Loaded::new))?;
+        let handed = self.handing_on(spec.bytes);
+        let loaded =
+            self.bring(context, spec, For::Node, handed, |progress| load(progress).map(Loaded::new))?;
         let component = loaded.downcast::<C>().map_err(|_| other_kind(&spec.label))?;
         Ok(Lease::new(component, spec.key.clone(), self.clone(), ticket))
     }
@@ -83,7 +86,8 @@ impl Residency {
         let Meanwhile { scratch, outputs, promised, .. } = *meanwhile;
         let limit = self.budget().map_or(promised, |budget| budget.min(promised)).saturating_sub(outputs);
         let bytes = spec.bytes.saturating_add(spec.load_overhead);
-        if !self.make_room_ahead(bytes, scratch, limit) {
+        let mut handed = self.handing_on(spec.bytes);
+        if !self.make_room_ahead(bytes, scratch, limit, &mut handed) {
             return;
         }
         let mut state = self.lock();
@@ -97,7 +101,7 @@ impl Residency {
         let (component, label) = (spec.key.clone(), spec.label.clone());
         context.emit(EventKind::Prefetching { node, component, label, bytes: spec.bytes });
         // An error is found again by the node that needs the weights.
-        if let Err(error) = self.bring(context, spec, For::Later, |progress| loader.load(progress)) {
+        if let Err(error) = self.bring(context, spec, For::Later, handed, |progress| loader.load(progress)) {
             tracing::debug!(label = &*spec.label, %error, "not read ahead");
         }
     }
@@ -133,13 +137,16 @@ impl Residency {
         context: &Context,
         spec: &ComponentSpec,
         whom: For,
+        mut handed: HandedOn,
         load: impl FnOnce(&LoadProgress<'_>) -> Result<Loaded, NodeError>,
     ) -> Result<Arc<dyn std::any::Any + Send + Sync>, NodeError> {
         let loading = Loading { residency: self, key: &spec.key };
         let weights = Owner { kind: OwnerKind::Weights, name: spec.label.clone() };
         let buffers = Owner { kind: OwnerKind::Loading, name: spec.label.clone() };
         let owners = [(weights, spec.bytes), (buffers, spec.load_overhead)];
-        let [mut held, transient] = self.take(context, &spec.label, whom, owners)?;
+        let [mut held, transient] = self.take(context, &spec.label, whom, owners, &mut handed)?;
+        // Dropped before these entries, however the load ends: what is kept for it is in their name.
+        let handed = handed;
         let begin = Instant::now();
         let report = |done, total| {
             context.check()?;
@@ -147,7 +154,10 @@ impl Residency {
             context.emit(EventKind::Loading { node, label: spec.label.clone(), done, total });
             Ok(())
         };
-        let Loaded { component, bytes, base } = load(&LoadProgress { report: &report })?;
+        let loaded = load(&LoadProgress { report: &report });
+        // What was kept and not used goes to the system.
+        drop(handed);
+        let Loaded { component, bytes, base } = loaded?;
         drop(transient);
         if held.bytes() != bytes {
             held.correct(bytes);

@@ -10,7 +10,7 @@ use super::component::{ComponentKey, ComponentSpec};
 use super::ledger::{Held, Ledger};
 use super::outlook::{Outlook, QueuedJob, Upcoming};
 use super::policy::{Candidate, NextUse, Policy};
-use super::room::On;
+use super::room::{HandedOn, On};
 use super::shelf::Shelf;
 use super::timeline::{MarkKind, Timeline};
 use crate::events::EventSink;
@@ -37,6 +37,8 @@ pub struct Residency {
     listeners: Mutex<Vec<Listener>>,
     /// Whether the system would give so many bytes more.
     headroom: OnceLock<Headroom>,
+    /// Keeps pages of what makes way for what is about to be loaded.
+    hand_on: OnceLock<HandOn>,
 }
 
 /// A running job and who listens to it.
@@ -48,6 +50,10 @@ const BY_HAND: &str = "it was asked for";
 /// Tells whether the system would give so many bytes more; of 0 bytes, whether what the process puts by for emergencies
 /// is there.
 pub type Headroom = fn(u64) -> bool;
+
+/// Announces weights of so many bytes that are about to be loaded: until the result is dropped, the pages of weights that make
+/// way may be kept for them, no more of them than are still to come.
+pub type HandOn = fn(u64) -> Box<dyn Send>;
 
 #[derive(Default)]
 pub(super) struct State {
@@ -157,6 +163,7 @@ impl Residency {
             jobs: AtomicU64::new(0),
             listeners: Mutex::default(),
             headroom: OnceLock::new(),
+            hand_on: OnceLock::new(),
         })
     }
 
@@ -165,6 +172,17 @@ impl Residency {
     pub fn ask_system(&self, headroom: Headroom) {
         // A second one would ask the same system.
         let _ = self.headroom.set(headroom);
+    }
+
+    /// Has the pages of weights that make way for others handed on to these. Only the first call counts.
+    pub fn hand_on_pages(&self, hand_on: HandOn) {
+        // A second one would keep pages of the same process.
+        let _ = self.hand_on.set(hand_on);
+    }
+
+    /// What is handed on to weights of so many bytes.
+    pub(super) fn handing_on(&self, bytes: u64) -> HandedOn {
+        HandedOn { held: Vec::new(), pages: self.hand_on.get().map(|hand_on| hand_on(bytes)) }
     }
 
     /// Whether the system would give so many bytes more, as far as anybody can ask it.
@@ -185,6 +203,12 @@ impl Residency {
     /// Samples memory now, unless there is a fresh sample: for whoever shows the present.
     pub fn sample(&self) {
         self.timeline.tick(&self.ledger);
+    }
+
+    /// Samples memory at a moment that is worth one, such as the end of a computation that holds scratch: what is over within
+    /// a tenth of a second is seen as well.
+    pub fn sample_moment(&self) {
+        self.timeline.moment(&self.ledger);
     }
 
     /// The budget in bytes.

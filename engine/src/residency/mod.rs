@@ -31,7 +31,7 @@ pub use component::{Component, ComponentKey, ComponentSpec, Lease, LoadProgress,
 pub use item::Item;
 pub use ledger::{Held, Ledger, Owner, OwnerKind};
 pub(crate) use load::Meanwhile;
-pub use manager::{EvictError, Headroom, Holder, Residency, Resident, ResidentState};
+pub use manager::{EvictError, HandOn, Headroom, Holder, Residency, Resident, ResidentState};
 pub use outlook::{QueuedJob, Upcoming};
 pub use policy::{Candidate, Foresight, KeepLast, KeepNothing, Lru, NextUse, Policy};
 pub use process::{resident, rss_anon};

@@ -24,6 +24,32 @@ impl Reservation {
     }
 }
 
+/// What made way for weights that are about to be loaded, and is held by their load until these are entered.
+#[derive(Default)]
+pub(super) struct HandedOn {
+    /// Their entries in the ledger, in the name of the load.
+    pub(super) held: Vec<Held>,
+    /// Keeps their pages for as long as the load lasts.
+    pub(super) pages: Option<Box<dyn Send>>,
+}
+
+/// Whose the pages are between an eviction and the load that it makes way for.
+const LEFT: &str = "pages handed on";
+
+impl HandedOn {
+    fn bytes(&self) -> u64 {
+        self.held.iter().map(Held::bytes).sum()
+    }
+
+    /// Takes the entry of weights that are gone, if their pages are kept.
+    fn keep(&mut self, mut held: Held) {
+        if self.pages.is_some() {
+            held.pass_on(Owner { kind: OwnerKind::Loading, name: LEFT.into() });
+            self.held.push(held);
+        }
+    }
+}
+
 /// On whose behalf something is given back, and why.
 #[derive(Clone, Copy)]
 pub(super) enum On<'a> {
@@ -42,7 +68,7 @@ impl Residency {
         bytes: u64,
     ) -> Result<Reservation, NodeError> {
         let owner = Owner { kind: OwnerKind::Scratch, name: what.into() };
-        let [held] = self.take(context, what, For::Node, [(owner, bytes)])?;
+        let [held] = self.take(context, what, For::Node, [(owner, bytes)], &mut HandedOn::default())?;
         Ok(Reservation(held))
     }
 
@@ -53,6 +79,7 @@ impl Residency {
         what: &str,
         whom: For,
         mut owners: [(Owner, u64); N],
+        handed: &mut HandedOn,
     ) -> Result<[Held; N], NodeError> {
         let bytes = owners.iter().fold(0u64, |sum, (_, bytes)| sum.saturating_add(*bytes));
         // Another thread may take the room that was made, so it is looked for again.
@@ -65,12 +92,16 @@ impl Residency {
                 self.mark(MarkKind::Refused, what, Some(bytes), for_whom(On::Node(context, what)));
                 return Err(refused);
             }
-            match self.ledger().hold_within(self.budget().unwrap_or(u64::MAX), owners) {
-                Ok(held) => return Ok(held),
+            let budget = self.budget().unwrap_or(u64::MAX);
+            match self.ledger().hold_within(budget, owners, &mut handed.held) {
+                Ok(held) => {
+                    self.sample_moment();
+                    return Ok(held);
+                }
                 Err(back) => owners = back,
             }
             context.check()?;
-            if let Err(refused) = self.make_room(what, bytes, On::Node(context, what)) {
+            if let Err(refused) = self.make_room(what, bytes, On::Node(context, what), handed) {
                 if whom == For::Node && self.waited_for_a_read_ahead() {
                     continue;
                 }
@@ -100,18 +131,19 @@ impl Residency {
     }
 
     /// Gives back what is needed last until `bytes` more fit the budget. Gives nothing back if that would not do.
-    fn make_room(&self, what: &str, bytes: u64, on: On<'_>) -> Result<(), NodeError> {
+    fn make_room(&self, what: &str, bytes: u64, on: On<'_>, handed: &mut HandedOn) -> Result<(), NodeError> {
         let Some(budget) = self.budget() else { return Ok(()) };
         let candidates = self.candidates();
-        let held = self.ledger().total();
+        let held = self.ledger().total().saturating_sub(handed.bytes());
         let idle: u64 = candidates.iter().map(|c| c.bytes).sum();
         let idle = idle.saturating_add(self.lock().held_by_idle());
         if held.saturating_sub(idle).saturating_add(bytes) <= budget {
-            let fits = || self.ledger().total().saturating_add(bytes) <= budget;
-            self.give_back_until(&candidates, on, fits);
+            let total = |handed: &HandedOn| self.ledger().total().saturating_sub(handed.bytes());
+            let fits = |handed: &HandedOn| total(handed).saturating_add(bytes) <= budget;
+            self.give_back_until(&candidates, on, handed, fits);
             // What views held until now may go too.
-            self.give_back_until(&self.candidates(), on, fits);
-            if fits() {
+            self.give_back_until(&self.candidates(), on, handed, fits);
+            if fits(handed) {
                 return Ok(());
             }
         }
@@ -142,16 +174,22 @@ impl Residency {
     }
 
     /// Gives candidates back, one after the other, until it is enough. The bytes that were freed.
-    fn give_back_until(&self, candidates: &[Candidate], on: On<'_>, enough: impl Fn() -> bool) -> u64 {
+    fn give_back_until(
+        &self,
+        candidates: &[Candidate],
+        on: On<'_>,
+        handed: &mut HandedOn,
+        enough: impl Fn(&HandedOn) -> bool,
+    ) -> u64 {
         let mut freed = 0;
         for candidate in candidates {
-            if enough() {
+            if enough(handed) {
                 break;
             }
             match &candidate.item {
                 Item::Weights(_) => {
                     let entry = self.lock().take_out(&candidate.item);
-                    freed += entry.map_or(0, |entry| self.gone(entry, on));
+                    freed += entry.map_or(0, |entry| self.make_way(entry, on, handed));
                 }
                 Item::Output(signature) => {
                     let Some(bytes) = self.let_go(*signature) else { continue };
@@ -172,8 +210,9 @@ impl Residency {
     /// freed.
     pub fn give_back(&self, bytes: u64) -> u64 {
         let before = self.ledger().total();
-        let enough = || before.saturating_sub(self.ledger().total()) >= bytes;
-        self.give_back_until(&self.candidates(), On::Nobody("the system is short of memory"), enough)
+        let enough = |_: &HandedOn| before.saturating_sub(self.ledger().total()) >= bytes;
+        let on = On::Nobody("the system is short of memory");
+        self.give_back_until(&self.candidates(), on, &mut HandedOn::default(), enough)
     }
 
     /// Brings what is held under the budget again, as far as that can be done: outputs are made without asking.
@@ -181,34 +220,48 @@ impl Residency {
         let Some(budget) = self.budget() else { return };
         let fits = || self.ledger().total() <= budget;
         if !fits() {
-            self.give_back_until(&self.candidates(), On::Nobody("outputs need room"), fits);
+            let on = On::Nobody("outputs need room");
+            self.give_back_until(&self.candidates(), on, &mut HandedOn::default(), |_| fits());
         }
     }
 
     /// Gives back what no running job will use until `bytes` more are below `limit`, beside as much `scratch` as the
     /// step that computes will have taken; false if that cannot be done.
-    pub(super) fn make_room_ahead(&self, bytes: u64, scratch: u64, limit: u64) -> bool {
+    pub(super) fn make_room_ahead(
+        &self,
+        bytes: u64,
+        scratch: u64,
+        limit: u64,
+        handed: &mut HandedOn,
+    ) -> bool {
         let mut candidates = self.candidates();
         candidates.retain(|c| !matches!(c.next_use, NextUse::Step(_)));
-        let held = || {
+        let held = |handed: &HandedOn| {
             let (total, reserved) = self.ledger().total_and_scratch();
+            let total = total.saturating_sub(handed.bytes());
             total.saturating_add(scratch.saturating_sub(reserved)).saturating_add(bytes)
         };
         let idle: u64 = candidates.iter().map(|c| c.bytes).sum();
-        if held().saturating_sub(idle) > limit {
+        if held(handed).saturating_sub(idle) > limit {
             return false;
         }
-        self.give_back_until(&candidates, On::Nobody("what is read ahead needs room"), || held() <= limit);
-        held() <= limit
+        let on = On::Nobody("what is read ahead needs room");
+        self.give_back_until(&candidates, on, handed, |handed| held(handed) <= limit);
+        held(handed) <= limit
     }
 
     /// Frees weights that were taken out; their bytes.
-    pub(super) fn gone(&self, (component, entry): (ComponentKey, Entry), on: On<'_>) -> u64 {
+    pub(super) fn gone(&self, entry: (ComponentKey, Entry), on: On<'_>) -> u64 {
+        self.make_way(entry, on, &mut HandedOn::default())
+    }
+
+    /// [`gone`](Self::gone), for weights that are about to be loaded.
+    fn make_way(&self, (component, entry): (ComponentKey, Entry), on: On<'_>, handed: &mut HandedOn) -> u64 {
         let Entry { label, ready: Some(ready), .. } = entry else { return 0 };
         let bytes = ready.held.bytes();
-        // Freed first: the eviction is told when the bytes are gone.
+        // Freed first: the eviction is told when the bytes are gone, or another's by name.
         drop(ready.component);
-        drop(ready.held);
+        handed.keep(ready.held);
         self.mark(MarkKind::Evict, &label, Some(bytes), for_whom(on));
         self.tell(on, |reason| EventKind::Evicted { component, label, bytes, reason });
         bytes

@@ -412,3 +412,59 @@ fn the_ledger_names_bytes_until_they_are_gone() {
     assert!(failed.is_err());
     assert_eq!((said.lock().unwrap().take(), residency.ledger().total()), (Some(50), 0));
 }
+
+/// Owners by name, and their bytes.
+type Named = Vec<(Arc<str>, u64)>;
+
+/// What the ledger names when something is told to have been given back.
+struct AtEvictions(Arc<Ledger>, Mutex<Vec<Named>>);
+
+impl EventSink for AtEvictions {
+    fn emit(&self, event: crate::events::Event) {
+        if matches!(event.kind, crate::events::EventKind::Evicted { .. }) {
+            let named = self.0.owners().into_iter().map(|(owner, bytes)| (owner.name, bytes));
+            self.1.lock().unwrap().push(named.collect());
+        }
+    }
+}
+
+#[test]
+fn pages_that_are_handed_on_are_named_until_the_load_has_them() {
+    let residency = Residency::new(Foresight, Some(BUDGET));
+    residency.hand_on_pages(|_| Box::new(()));
+    let evictions = Arc::new(AtEvictions(residency.ledger().clone(), Mutex::default()));
+    let told = |job: &str| {
+        let run = RunInfo {
+            job: job.into(),
+            prompt: Arc::default(),
+            extra_pnginfo: Arc::default(),
+            origins: None,
+            sink: evictions.clone(),
+            cancel: Cancel::new(),
+            residency: residency.clone(),
+            previews: Default::default(),
+        };
+        Context::new(Arc::new(run), Arc::new(NodeRef::top("1".into(), "Node")), None)
+    };
+    drop(load(&residency, "a", 40).unwrap());
+    drop(load(&residency, "b", 30).unwrap());
+    let ledger = residency.ledger().clone();
+    drop(told("job").component(&spec("c", 90), |_| {
+        assert_eq!(ledger.owners().len(), 1, "what was kept is a part of what is loaded");
+        assert_eq!(ledger.total(), 90);
+        Ok(Weights(90))
+    }));
+    let named = std::mem::take(&mut *evictions.1.lock().unwrap());
+    assert_eq!(named.len(), 2);
+    assert_eq!(named[1], [("pages handed on".into(), 70)], "both are gone, and their pages are not");
+    assert_eq!((ledger.total(), ledger.peak()), (90, 90));
+
+    // A load that fails leaves nothing, and one that is refused takes nothing away.
+    let failed = told("job")
+        .component(&spec("d", 50), |_| Err::<Weights, _>(crate::node::NodeError::failed("broken")));
+    assert!(failed.is_err());
+    assert_eq!(ledger.total(), 0);
+    drop(load(&residency, "a", 40).unwrap());
+    assert!(load(&residency, "huge", 101).is_err());
+    assert_eq!(ledger.total(), 40);
+}

@@ -171,6 +171,11 @@ impl Timeline {
         self.sample(ledger, BETWEEN);
     }
 
+    /// Takes a sample where something is at its most, unless there is one of just then.
+    pub(super) fn moment(&self, ledger: &Ledger) {
+        self.sample(ledger, AT_MARKS);
+    }
+
     /// Enters what happened, with a sample beside it.
     pub(super) fn mark(
         &self,

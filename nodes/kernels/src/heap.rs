@@ -35,6 +35,21 @@ pub fn trim() {
     }
 }
 
+/// Announces weights of so many bytes that are about to be packed: until the result is dropped, pages of weights that make
+/// way wait for them, never more than are still expected, in place of going to the system and being cleared there first.
+/// The ledger's entry for these weights covers both.
+pub fn hand_on(bytes: u64) -> Box<dyn Send> {
+    #[cfg(target_os = "linux")]
+    {
+        Box::new(crate::pool::spare::expect(usize::try_from(bytes).unwrap_or(0)))
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = bytes;
+        Box::new(())
+    }
+}
+
 /// Has blocks of `from` bytes and more be mappings, which go back as they are freed: for comparisons. It costs a page
 /// fault for every 4 KiB of every temporary buffer. Returns whether the allocator takes such advice.
 pub fn map_blocks_from(from: usize) -> bool {

@@ -76,7 +76,7 @@ pub use gemm::{Epilogue, Residual};
 pub use kernels::Kernels;
 pub use linear::Linear;
 pub use norm::{GroupNorm, HeadNormRope, LayerNorm, Modulation, Pairs, RmsNorm, Rope};
-pub use pack::{ConvSpec, LinearSpec, PackedConv, PackedLinear, Quant, Storage};
+pub use pack::{ConvSpec, LinearSpec, PackedConv, PackedLinear, PackedTable, Quant, Storage};
 pub use path::Path;
 pub use pool::{Buf, Planned, Pool, PoolPlan, PoolStats};
 pub use threads::Threads;

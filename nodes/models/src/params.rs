@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::HashMap, ops::ControlFlow, rc::Rc, sync::A
 
 use crate::{
     Error, Result,
-    ops::{Activation, Blocks, Conv, ConvData, Linear, LinearData, Norm, Ops, Parts, Table},
+    ops::{Activation, Blocks, Conv, ConvData, Linear, LinearData, Norm, Ops, Parts, Table, TableValues},
     source::{Info, Source, Stored, Values, require},
 };
 
@@ -466,13 +466,17 @@ impl<'a> Loader<'a> {
             return Err(Error::Shape { name: full, found: info.shape, expected: "[rows, width]".into() });
         };
         let make = || {
-            let values = if self.ops.wants_values() { Some(self.read(&full)?) } else { None };
-            Ok(Prepared::Table(Arc::new(Table {
-                rows,
-                width,
-                values,
-                bytes: rows * width * info.stored.size(),
-            })))
+            let file = self.source.stored(&full).filter(|_| self.ops.reads_in_place());
+            let values = match file {
+                Some(file) => {
+                    self.report()?;
+                    TableValues::Packed(self.ops.pack_table(&*file)?)
+                }
+                None if self.ops.wants_values() => TableValues::Read(self.read(&full)?),
+                None => TableValues::None,
+            };
+            let bytes = ebb_kernels::PackedTable::bytes_for(rows * width * info.stored.size());
+            Ok(Prepared::Table(Arc::new(Table { rows, width, values, bytes })))
         };
         match self.prepared(std::slice::from_ref(&full), make)? {
             Prepared::Table(x) => Ok(x),

@@ -20,7 +20,7 @@ use super::handle::Handle;
 use super::model_error;
 use super::tensors::Tensors;
 use super::ways::narrowing;
-use crate::compute::{Compute, InMemory};
+use crate::compute::{Compute, InMemory, Trim};
 use crate::families::Family;
 
 /// A denoiser: where its weights are, and what nodes changed about it. Cloning shares the weights.
@@ -308,7 +308,10 @@ pub(crate) fn load_progress<'a>(
     total: u64,
 ) -> impl FnMut(usize) -> std::ops::ControlFlow<()> + 'a {
     let mut reported = 0;
+    // However the load ends, the heap's gaps that it leaves go back.
+    let trim = Trim;
     move |done| {
+        let _ = &trim;
         let done = done as u64;
         // A hundred reports are enough for any bar.
         if done == 0 || done >= reported + total / 100 {

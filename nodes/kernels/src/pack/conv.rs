@@ -91,6 +91,6 @@ impl PackedConv {
     ) -> Result<usize> {
         let taps = product(OP, &kernel)?;
         let dims = Dims { k: input, taps, rows: out, gated: false, storage };
-        Ok(dims.bytes(OP)?.max(64) + if bias { product(OP, &[out, 4])? } else { 0 })
+        Ok(dims.held(OP)? + if bias { product(OP, &[out, 4])? } else { 0 })
     }
 }

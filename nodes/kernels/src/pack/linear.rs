@@ -108,7 +108,7 @@ impl PackedLinear {
         storage: Storage,
     ) -> Result<usize> {
         let dims = Dims { k: in_features, taps: 1, rows, gated, storage };
-        Ok(dims.bytes(OP)?.max(64) + if bias { product(OP, &[rows, 4])? } else { 0 })
+        Ok(dims.held(OP)? + if bias { product(OP, &[rows, 4])? } else { 0 })
     }
 }
 

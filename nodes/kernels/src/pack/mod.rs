@@ -9,13 +9,17 @@
 
 mod conv;
 mod linear;
+mod narrow;
 mod quant;
 mod staged;
+mod table;
+mod turn;
 
 pub use conv::{ConvSpec, PackedConv};
 pub use linear::{LinearSpec, PackedLinear};
 pub(crate) use quant::GROUP;
 pub use quant::Quant;
+pub use table::PackedTable;
 
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
@@ -26,6 +30,7 @@ use crate::error::{KernelError, Result, product};
 use crate::pool::Block;
 use crate::simd::{LANES, Simd};
 use crate::view::{Precision, Source};
+use narrow::{narrow, narrow_f16};
 use staged::Staged;
 
 /// How packed weights are stored. Never wider than what the file held.
@@ -112,6 +117,11 @@ impl Dims {
         product(op, &[self.panels(), self.taps, self.k_stored(), LANES, 4])?;
         Ok(self.storage.bytes_of(self.panels() * self.taps * self.k_stored() * LANES))
     }
+
+    /// What these bytes take from the system.
+    fn held(&self, op: &'static str) -> Result<usize> {
+        Ok(Block::held_for(self.bytes(op)?.max(64)))
+    }
 }
 
 impl Packed {
@@ -126,7 +136,7 @@ impl Packed {
         at: impl Fn(usize) -> (Source<'a>, usize) + Sync,
     ) -> Result<Packed> {
         let bytes = dims.bytes(op)?;
-        let block = Block::zeroed(bytes.max(64)).ok_or(KernelError::OutOfMemory {
+        let block = Block::for_weights(bytes.max(64)).ok_or(KernelError::OutOfMemory {
             requested: bytes,
             live: 0,
             limit: None,
@@ -145,7 +155,8 @@ impl Packed {
         if panel_bytes == 0 {
             return Ok(packed);
         }
-        // SAFETY: the block holds `panels * panel_bytes` bytes, zeroed, and nothing else refers to it yet.
+        // SAFETY: the block holds `panels * panel_bytes` bytes, and nothing else refers to it yet. They may hold what other
+        // weights left: every byte of a panel is written below.
         let all =
             unsafe { std::slice::from_raw_parts_mut(packed.block.ptr(), packed.panels() * panel_bytes) };
         all.par_chunks_mut(panel_bytes).enumerate().try_for_each_init(
@@ -162,6 +173,8 @@ impl Packed {
                         Storage::F16 => packed.fill::<f16>(panel, cast(bytes), &at),
                         Storage::Bf16 => packed.fill::<bf16>(panel, cast(bytes), &at),
                         Storage::Q8 | Storage::Q4 => {
+                            // Codes are put into their halves of a byte, and lanes that pad the last panel are not written.
+                            bytes.fill(0);
                             quant::fill(dims.storage, dims.k, bytes, |lane| {
                                 match at(packed.row_of(panel, lane)?) {
                                     (Source::Quant(q, blocks), base) => Some((q, blocks, base / GROUP)),
@@ -179,7 +192,8 @@ impl Packed {
     }
 
     /// A strip of channels at a time: its 32 rows are read in the file's order into a buffer that stays in the
-    /// first-level cache, then written in the panel's order. Both ends of memory are walked forwards.
+    /// first-level cache, then written in the panel's order. Both ends of memory are walked forwards. Every value of
+    /// `out` is written: zeros for lanes that pad the last panel, and for the other half of a last odd channel.
     fn fill<'a, T: Element>(
         &self,
         panel: usize,
@@ -187,36 +201,45 @@ impl Packed {
         at: &(impl Fn(usize) -> (Source<'a>, usize) + Sync),
     ) {
         // Two channels are neighbours when bf16 pairs them.
-        let group = if self.storage == Storage::Bf16 { 2 } else { 1 };
+        let paired = self.storage == Storage::Bf16;
+        let group = if paired { 2 } else { 1 };
         let k_stored = self.k.next_multiple_of(group);
         let strip = (512 / self.taps).next_multiple_of(group).max(group);
         let row_len = strip * self.taps;
         let mut rows = vec![T::default(); LANES * row_len];
+        let mut columns = vec![T::default(); if self.taps > 1 { row_len * LANES } else { 0 }];
         for k0 in (0..self.k).step_by(strip) {
             let n = strip.min(self.k - k0);
             for lane in 0..LANES {
-                let Some(row) = self.row_of(panel, lane) else { continue };
-                let (source, base) = at(row);
-                let from = base + k0 * self.taps;
-                T::read(source, from, &mut rows[lane * row_len..][..n * self.taps]);
+                let line = &mut rows[lane * row_len..][..row_len];
+                if let Some(row) = self.row_of(panel, lane) {
+                    let (source, base) = at(row);
+                    T::read(source, base + k0 * self.taps, &mut line[..n * self.taps]);
+                }
+                // After the last channel of an odd number of them, the strip before may have left something.
+                line[n * self.taps..n.next_multiple_of(group) * self.taps].fill(T::default());
             }
+            let n = n.next_multiple_of(group);
+            if self.taps == 1 {
+                let to = &mut out[k0 * LANES..][..n * LANES];
+                if paired {
+                    T::turn_pairs(&rows, row_len, n, to)
+                } else {
+                    T::turn(&rows, row_len, n, to)
+                }
+                continue;
+            }
+            T::turn(&rows, row_len, n * self.taps, &mut columns);
             for tap in 0..self.taps {
+                let column = |k: usize| &columns[(k * self.taps + tap) * LANES..][..LANES];
                 for k in (0..n).step_by(group) {
                     let to = &mut out[(tap * k_stored + k0 + k) * LANES..][..group * LANES];
-                    let from = &rows[k * self.taps + tap..];
-                    if group == 1 {
-                        for (lane, to) in to.iter_mut().enumerate() {
-                            *to = from[lane * row_len];
+                    if paired {
+                        for ((to, a), b) in to.chunks_exact_mut(2).zip(column(k)).zip(column(k + 1)) {
+                            (to[0], to[1]) = (*a, *b);
                         }
                     } else {
-                        // The other half of a last odd channel stays zero.
-                        let pair = k + 1 < n;
-                        for (lane, to) in to.chunks_exact_mut(2).enumerate() {
-                            to[0] = from[lane * row_len];
-                            if pair {
-                                to[1] = from[lane * row_len + self.taps];
-                            }
-                        }
+                        to.copy_from_slice(column(k));
                     }
                 }
             }
@@ -299,7 +322,7 @@ impl Packed {
 
     /// Bytes held, bias included.
     pub(crate) fn bytes(&self) -> usize {
-        self.block.bytes() + self.bias.as_ref().map_or(0, |b| b.len() * 4)
+        Block::held_for(self.block.bytes()) + self.bias.as_ref().map_or(0, |b| b.len() * 4)
     }
 }
 
@@ -314,13 +337,38 @@ unsafe fn cast<T>(bytes: &mut [u8]) -> &mut [T] {
     }
 }
 
+/// The bits of values.
+fn words(values: &[f32]) -> &[u32] {
+    // SAFETY: f32 and u32 are of one size and alignment, and any bits are a value of either.
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), values.len()) }
+}
+
+/// The bits of values, to write.
+fn words_mut(values: &mut [f32]) -> &mut [u32] {
+    // SAFETY: as in `words`.
+    unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast(), values.len()) }
+}
+
 /// What weights are stored as.
 trait Element: Copy + Default {
     /// Reads values from element `from` on.
     fn read(source: Source<'_>, from: usize, to: &mut [Self]);
+
+    /// Rows as columns of 32 lanes: see [`turn`].
+    fn turn(rows: &[Self], row_len: usize, columns: usize, to: &mut [Self]);
+
+    /// The same for pairs of neighbours in a row, which stay neighbours; `columns` and `row_len` are even.
+    fn turn_pairs(rows: &[Self], row_len: usize, columns: usize, to: &mut [Self]) {
+        // Only bf16 is paired.
+        let _ = (rows, row_len, columns, to);
+    }
 }
 
 impl Element for f32 {
+    fn turn(rows: &[f32], row_len: usize, columns: usize, to: &mut [f32]) {
+        turn::turn32(words(rows), row_len, columns, words_mut(to));
+    }
+
     fn read(source: Source<'_>, from: usize, to: &mut [f32]) {
         let range = from..from + to.len();
         match source {
@@ -340,6 +388,10 @@ impl Element for f32 {
 }
 
 impl Element for f16 {
+    fn turn(rows: &[f16], row_len: usize, columns: usize, to: &mut [f16]) {
+        turn::turn16(rows.reinterpret_cast(), row_len, columns, to.reinterpret_cast_mut());
+    }
+
     fn read(source: Source<'_>, from: usize, to: &mut [f16]) {
         let range = from..from + to.len();
         match source {
@@ -353,11 +405,20 @@ impl Element for f16 {
 }
 
 impl Element for bf16 {
+    fn turn(rows: &[bf16], row_len: usize, columns: usize, to: &mut [bf16]) {
+        turn::turn16(rows.reinterpret_cast(), row_len, columns, to.reinterpret_cast_mut());
+    }
+
+    fn turn_pairs(rows: &[bf16], row_len: usize, columns: usize, to: &mut [bf16]) {
+        turn::turn16_pairs(rows.reinterpret_cast(), row_len, columns, to.reinterpret_cast_mut());
+    }
+
     fn read(source: Source<'_>, from: usize, to: &mut [bf16]) {
         let range = from..from + to.len();
         match source {
             Source::F32(s) => narrow(&s[range], to),
             Source::Bf16(s) => to.copy_from_slice(&s[range]),
+            Source::F16(s) if narrow_f16(&s[range.clone()], to) => {}
             Source::F16(_) | Source::Quant(..) | Source::Stored(_) => in_f32(source, from, to, narrow),
         }
     }
@@ -371,31 +432,5 @@ fn in_f32<T>(source: Source<'_>, from: usize, to: &mut [T], put: impl Fn(&[f32],
         let wide = &mut wide[..to.len()];
         f32::read(source, from + i * FEW, wide);
         put(wide, to);
-    }
-}
-
-/// Rounds to nearest even. NaN stays NaN.
-fn narrow(from: &[f32], to: &mut [bf16]) {
-    #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx2") {
-        // SAFETY: the processor has what the function is compiled for.
-        return unsafe { narrow_avx2(from, to) };
-    }
-    narrow_each(from, to);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn narrow_avx2(from: &[f32], to: &mut [bf16]) {
-    narrow_each(from, to);
-}
-
-/// In a form the compiler makes vectors of.
-#[inline(always)]
-fn narrow_each(from: &[f32], to: &mut [bf16]) {
-    for (x, to) in from.iter().zip(to) {
-        let bits = x.to_bits();
-        let up = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
-        *to = bf16::from_bits(if x.is_nan() { 0x7fc0 } else { up as u16 });
     }
 }

@@ -12,11 +12,30 @@ use crate::view::{Rows, Source};
 /// A worker's buffers.
 #[derive(Default)]
 pub(super) struct Staged {
-    f32s: Vec<f32>,
-    f16s: Vec<f16>,
-    bf16s: Vec<bf16>,
+    f32s: Lines<f32>,
+    f16s: Lines<f16>,
+    bf16s: Lines<bf16>,
     /// Where each row of the panel is: its number, and its first element in the buffer of its type.
     rows: Vec<(usize, Kind, usize)>,
+}
+
+/// Values of one type. What an earlier panel left is written over, not cleared.
+#[derive(Default)]
+struct Lines<T> {
+    values: Vec<T>,
+    used: usize,
+}
+
+impl<T: Copy + Default> Lines<T> {
+    /// `more` further elements, to be written.
+    fn grow(&mut self, more: usize) -> &mut [T] {
+        let from = self.used;
+        self.used += more;
+        if self.values.len() < self.used {
+            self.values.resize(self.used, T::default());
+        }
+        &mut self.values[from..self.used]
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -35,9 +54,9 @@ impl Staged {
         panel: usize,
         at: &(impl Fn(usize) -> (Source<'a>, usize) + Sync),
     ) -> Result<()> {
-        self.f32s.clear();
-        self.f16s.clear();
-        self.bf16s.clear();
+        self.f32s.used = 0;
+        self.f16s.used = 0;
+        self.bf16s.used = 0;
         self.rows.clear();
         let len = packed.k * packed.taps;
         let lanes: Vec<usize> = (0..LANES).filter_map(|lane| packed.row_of(panel, lane)).collect();
@@ -60,14 +79,14 @@ impl Staged {
                 _ => Kind::F32,
             };
             let base = match kind {
-                Kind::F32 => self.f32s.len(),
-                Kind::F16 => self.f16s.len(),
-                Kind::Bf16 => self.bf16s.len(),
+                Kind::F32 => self.f32s.used,
+                Kind::F16 => self.f16s.used,
+                Kind::Bf16 => self.bf16s.used,
             };
             let done = match kind {
-                Kind::F32 => stored.read(first, Rows::F32(grow(&mut self.f32s, run * len))),
-                Kind::F16 => stored.read(first, Rows::F16(grow(&mut self.f16s, run * len))),
-                Kind::Bf16 => stored.read(first, Rows::Bf16(grow(&mut self.bf16s, run * len))),
+                Kind::F32 => stored.read(first, Rows::F32(self.f32s.grow(run * len))),
+                Kind::F16 => stored.read(first, Rows::F16(self.f16s.grow(run * len))),
+                Kind::Bf16 => stored.read(first, Rows::Bf16(self.bf16s.grow(run * len))),
             };
             done.map_err(|reason| KernelError::Unsupported { op, reason })?;
             self.rows.extend((0..run).map(|n| (lanes[lane + n], kind, base + n * len)));
@@ -80,17 +99,10 @@ impl Staged {
     pub(super) fn at(&self, row: usize) -> Option<(Source<'_>, usize)> {
         let (_, kind, base) = *self.rows.iter().find(|(number, ..)| *number == row)?;
         let source = match kind {
-            Kind::F32 => Source::F32(&self.f32s),
-            Kind::F16 => Source::F16(&self.f16s),
-            Kind::Bf16 => Source::Bf16(&self.bf16s),
+            Kind::F32 => Source::F32(&self.f32s.values),
+            Kind::F16 => Source::F16(&self.f16s.values),
+            Kind::Bf16 => Source::Bf16(&self.bf16s.values),
         };
         Some((source, base))
     }
-}
-
-/// `more` further elements, to be written.
-fn grow<T: Copy + Default>(values: &mut Vec<T>, more: usize) -> &mut [T] {
-    let from = values.len();
-    values.resize(from + more, T::default());
-    &mut values[from..]
 }

@@ -4,6 +4,8 @@ use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
 
 use super::ALIGN;
+#[cfg(target_os = "linux")]
+use super::spare;
 
 /// From this size on, Linux is asked for pages themselves: they go back to it the moment they are freed, which an
 /// allocator between promises for no size.
@@ -11,7 +13,7 @@ use super::ALIGN;
 const PAGES: usize = 256 << 10;
 /// Size of a page, at the least: a multiple of it is no worse.
 #[cfg(target_os = "linux")]
-const PAGE: usize = 4 << 10;
+pub(super) const PAGE: usize = 4 << 10;
 /// Size of a large page.
 pub(super) const HUGE: usize = 2 << 20;
 
@@ -22,6 +24,10 @@ pub(crate) struct Block {
     bytes: usize,
     /// Whether `raw` is a mapping of its own.
     mapped: bool,
+    /// Whether its pages go to the next weights, if somebody waits for pages.
+    weights: bool,
+    /// Whether its pages come from the system, and not from other weights.
+    fresh: bool,
 }
 
 // SAFETY: a block is plain memory owned by one value; nothing in it is tied to a thread.
@@ -40,7 +46,32 @@ impl Block {
         let layout = Layout::from_size_align(bytes.checked_add(ALIGN)?, 16).ok()?;
         // SAFETY: the size is at least ALIGN, never zero.
         let raw = NonNull::new(unsafe { alloc_zeroed(layout) })?;
-        Some(Block { raw, bytes, mapped: false })
+        Some(Block { raw, bytes, mapped: false, weights: false, fresh: true })
+    }
+
+    /// A block for weights, every byte of which will be written. Where pages of weights that made way for it are at hand it
+    /// gets these, with what is in them: the system would have to clear others first.
+    pub(crate) fn for_weights(bytes: usize) -> Option<Block> {
+        #[cfg(target_os = "linux")]
+        if bytes >= PAGES {
+            if let Some(raw) = spare::take(bytes.next_multiple_of(PAGE)) {
+                return Some(Block { raw, bytes, mapped: true, weights: true, fresh: false });
+            }
+            return Block::map(bytes).map(|mut block| {
+                block.weights = true;
+                block
+            });
+        }
+        Block::zeroed(bytes)
+    }
+
+    /// Bytes that a block for weights takes from the system: whole pages where it is a mapping of its own.
+    pub(crate) fn held_for(bytes: usize) -> usize {
+        #[cfg(target_os = "linux")]
+        if bytes >= PAGES {
+            return bytes.next_multiple_of(PAGE);
+        }
+        bytes
     }
 
     #[cfg(target_os = "linux")]
@@ -52,7 +83,8 @@ impl Block {
         if raw == libc::MAP_FAILED {
             return None;
         }
-        let block = Block { raw: NonNull::new(raw.cast())?, bytes, mapped: true };
+        let block =
+            Block { raw: NonNull::new(raw.cast())?, bytes, mapped: true, weights: false, fresh: true };
         block.ask_for_huge_pages();
         Some(block)
     }
@@ -67,7 +99,7 @@ impl Block {
     /// there already stays as it is, so that threads may do so for parts that share a page.
     pub(crate) fn populate(&self, range: std::ops::Range<usize>) {
         #[cfg(target_os = "linux")]
-        if self.mapped {
+        if self.mapped && self.fresh {
             let base = self.raw.as_ptr() as usize;
             let start = (base + range.start) / PAGE * PAGE;
             let end = base + range.end.min(self.bytes);
@@ -118,8 +150,11 @@ impl Drop for Block {
     fn drop(&mut self) {
         #[cfg(target_os = "linux")]
         if self.mapped {
-            // SAFETY: the whole of a mapping that `map` made, and nobody refers to it any more.
-            unsafe { libc::munmap(self.raw.as_ptr().cast(), self.bytes) };
+            if !(self.weights && spare::keep(self.raw, self.bytes.next_multiple_of(PAGE))) {
+                // SAFETY: the whole of a mapping that `map` made, or of a part of one that was cut at pages, and nobody
+                // refers to it any more.
+                unsafe { libc::munmap(self.raw.as_ptr().cast(), self.bytes) };
+            }
             return;
         }
         // SAFETY: the same size and alignment that `zeroed` asked for, which were valid there.

@@ -9,6 +9,8 @@
 mod arena;
 mod block;
 mod buf;
+#[cfg(target_os = "linux")]
+pub(crate) mod spare;
 mod zones;
 
 use std::sync::{Arc, Mutex, MutexGuard};

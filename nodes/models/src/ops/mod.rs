@@ -28,6 +28,7 @@ pub(crate) use act::Data;
 pub use act::{Act, Cols, Dims};
 pub use args::{Activation, Attention, ConvShape, Epilogue, GroupNorm, HeadNorm, LayerNorm, Mask, Out, Rope};
 pub use device::Compute;
+pub(crate) use weights::TableValues;
 pub use weights::{Conv, Linear, Norm, Table};
 
 pub(crate) use values::with_values;
@@ -134,7 +135,8 @@ impl Ops {
         }
     }
 
-    /// What the system gives for the peak of a backend that only counts, in whole pages: what a plan reckons with.
+    /// What the system gives for the peak of a backend that only counts, in whole pages, and for the little that a network
+    /// takes beside its pool: what a plan reckons with.
     /// `None` for one that computes.
     pub fn peak_pages(&self) -> Option<usize> {
         match &*self.0 {
@@ -178,6 +180,17 @@ impl Ops {
     /// Prepares an OIHW convolution kernel.
     pub(crate) fn pack_conv(&self, weight: Parts, bias: Option<Vec<f32>>, shape: [usize; 4]) -> Result<Conv> {
         dispatch!(self, b => b.pack_conv(weight, bias, shape))
+    }
+
+    /// Reads a table of rows into memory that is handed on from weights to weights. Asked for where
+    /// [`reads_in_place`](Self::reads_in_place) says so.
+    pub(crate) fn pack_table(
+        &self,
+        file: &dyn crate::source::FileTensor,
+    ) -> Result<ebb_kernels::PackedTable> {
+        let Backend::Cpu(cpu) = &*self.0 else { return Err(cpu::foreign()) };
+        let packed = cpu.kernels().threads().run(|| ebb_kernels::PackedTable::new(file));
+        packed.map_err(|e| file.error().unwrap_or(crate::Error::Kernel(e)))
     }
 
     /// Whether weight values are looked at at all; without it a loader need not read them.

@@ -1,6 +1,6 @@
 //! Prepared weights: what a backend made of a file's tensors.
 
-use ebb_kernels::Quant;
+use ebb_kernels::{Quant, Source};
 
 use super::{Activation, candle};
 use crate::source::{FileTensor, Stored, Values};
@@ -89,8 +89,18 @@ pub struct Table {
     pub rows: usize,
     /// Values a row.
     pub width: usize,
-    pub(crate) values: Option<Values>,
+    pub(crate) values: TableValues,
     pub(crate) bytes: usize,
+}
+
+/// Where a table's values are.
+pub(crate) enum TableValues {
+    /// Nowhere: the backend only counts.
+    None,
+    /// Read whole.
+    Read(Values),
+    /// Read into memory that is handed on from weights to weights.
+    Packed(ebb_kernels::PackedTable),
 }
 
 impl Table {
@@ -106,10 +116,17 @@ impl Table {
         }
         let range = index * self.width..(index + 1) * self.width;
         match &self.values {
-            Some(Values::F32(v)) => out.extend_from_slice(&v[range]),
-            Some(Values::F16(v)) => out.extend(v[range].iter().map(|x| x.to_f32())),
-            Some(Values::Bf16(v)) => out.extend(v[range].iter().map(|x| x.to_f32())),
-            None => out.resize(out.len() + self.width, 0.0),
+            TableValues::Read(Values::F32(v)) => out.extend_from_slice(&v[range]),
+            TableValues::Read(Values::F16(v)) => out.extend(v[range].iter().map(|x| x.to_f32())),
+            TableValues::Read(Values::Bf16(v)) => out.extend(v[range].iter().map(|x| x.to_f32())),
+            TableValues::Packed(table) => match table.values() {
+                Source::F32(v) => out.extend_from_slice(&v[range]),
+                Source::F16(v) => out.extend(v[range].iter().map(|x| x.to_f32())),
+                Source::Bf16(v) => out.extend(v[range].iter().map(|x| x.to_f32())),
+                // A table is read as plain values.
+                Source::Quant(..) | Source::Stored(_) => out.resize(out.len() + self.width, 0.0),
+            },
+            TableValues::None => out.resize(out.len() + self.width, 0.0),
         }
         true
     }
