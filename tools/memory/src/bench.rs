@@ -1,5 +1,6 @@
 //! An engine with all nodes, in this process.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,6 +10,7 @@ use anyhow::{Context, Result, anyhow};
 use ebb_engine::cache::CachePolicy;
 use ebb_engine::events::{Event, EventKind, EventSink};
 use ebb_engine::execute::{Engine, EngineConfig, Job, RunReport};
+use ebb_engine::node::Cancel;
 use ebb_engine::registry::Registry;
 use ebb_engine::residency::{Foresight, KeepLast, KeepNothing, Lru, Residency};
 use ebb_engine::validate::Validated;
@@ -20,6 +22,7 @@ use ebb_weights::ModelFolders;
 use serde_json::{Value as Json, json};
 use tokio::runtime::Runtime;
 
+use crate::endings::Panics;
 use crate::process::Watch;
 
 /// What every command computes with.
@@ -79,6 +82,8 @@ pub(crate) struct Ran {
     pub(crate) ledger: u64,
     /// The most anonymous bytes while it ran.
     pub(crate) most: u64,
+    /// Seconds that each node took, loads included, by its class.
+    pub(crate) nodes: BTreeMap<String, f64>,
 }
 
 /// What becomes of weights that nobody uses.
@@ -95,14 +100,20 @@ pub(crate) enum Keep {
 }
 
 #[derive(Default)]
-struct Loads(Mutex<(usize, f64)>);
+struct Loads(Mutex<(usize, f64, BTreeMap<String, f64>)>);
 
 impl EventSink for Loads {
     fn emit(&self, event: Event) {
-        if let EventKind::Loaded { seconds, .. } = event.kind {
-            let mut sum = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            sum.0 += 1;
-            sum.1 += seconds;
+        let mut sum = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match event.kind {
+            EventKind::Loaded { seconds, .. } => {
+                sum.0 += 1;
+                sum.1 += seconds;
+            }
+            EventKind::NodeFinished { node, seconds, .. } => {
+                *sum.2.entry(node.class.to_string()).or_default() += (seconds * 1e4).round() / 1e4;
+            }
+            _ => {}
         }
     }
 }
@@ -119,6 +130,7 @@ impl Bench {
         };
         let mut registry = Registry::new();
         ebb_nodes::register(&mut registry, &environment)?;
+        registry.add(Panics)?;
         ebb_nodes::prepare();
         let residency = match keep {
             Keep::NextUse => Residency::new(Foresight, budget),
@@ -126,6 +138,7 @@ impl Bench {
             Keep::Last => Residency::new(KeepLast, budget),
             Keep::Nothing => Residency::new(KeepNothing, budget),
         };
+        residency.hand_on_pages(ebb_kernels::heap::hand_on);
         let config = EngineConfig { cache: CachePolicy::None, ..EngineConfig::default() };
         let engine = Engine::new(Arc::new(registry), residency, config);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -143,7 +156,8 @@ impl Bench {
         let begun = Instant::now();
         let report = self.run_told(workflow, loads.clone())?;
         let (seconds, most) = (begun.elapsed().as_secs_f64(), watch.most());
-        let (count, loading) = *loads.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (count, loading, nodes) =
+            std::mem::take(&mut *loads.0.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(Ran {
             seconds,
             loads: count,
@@ -151,12 +165,23 @@ impl Bench {
             predicted: report.predicted_peak,
             ledger: report.ledger_peak,
             most,
+            nodes,
         })
     }
 
     /// Runs a workflow, and tells `sink` of it.
     pub(crate) fn run_told(&self, workflow: Json, sink: Arc<dyn EventSink>) -> Result<RunReport> {
-        let job = Job::new("bench", self.checked(workflow)?.graph).with_sink(sink);
+        self.run_until(workflow, sink, Cancel::new())
+    }
+
+    /// Runs a workflow until it is done or cancelled, and tells `sink` of it.
+    pub(crate) fn run_until(
+        &self,
+        workflow: Json,
+        sink: Arc<dyn EventSink>,
+        cancel: Cancel,
+    ) -> Result<RunReport> {
+        let job = Job::new("bench", self.checked(workflow)?.graph).with_sink(sink).with_cancel(cancel);
         self.runtime.block_on(self.engine.run(job)).context("the run failed")
     }
 

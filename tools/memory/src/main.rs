@@ -6,6 +6,7 @@
 mod bench;
 mod cage;
 mod drops;
+mod endings;
 mod loads;
 mod peaks;
 mod process;
@@ -36,6 +37,8 @@ enum Command {
     Peaks(peaks::Arguments),
     /// One run of one workflow, for `peaks`
     Peak(peaks::One),
+    /// Loads that fail, loads that are cancelled, nodes that panic
+    Endings(endings::Arguments),
     /// Alternates between checkpoints
     Switches(switches::Arguments),
 }
@@ -57,6 +60,7 @@ fn main() -> anyhow::Result<()> {
     let setup = &arguments.setup;
     match arguments.command {
         Command::Drops(drops) => drops.run(setup, trims),
+        Command::Endings(endings) => endings.run(setup),
         Command::Loads(loads) => loads.run(setup),
         Command::Peaks(peaks) => peaks.run(setup),
         Command::Peak(peak) => peak.run(setup),

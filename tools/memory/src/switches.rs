@@ -40,7 +40,7 @@ impl Arguments {
                 json!({
                     "checkpoint": checkpoint, "seconds": ran.seconds, "loads": ran.loads, "loading": ran.loading,
                     "after": process::anonymous(), "ledger": ledger, "ledger_peak": ran.ledger, "most": ran.most,
-                    "from_disk": process::read_from_disk() - disk,
+                    "from_disk": process::read_from_disk() - disk, "nodes": ran.nodes,
                 })
             );
             (most, loads) = (most.max(ran.most), loads + ran.loads);
@@ -66,7 +66,7 @@ impl Arguments {
 }
 
 /// Least squares, in units of `values` a step.
-fn slope(values: &[f64]) -> Option<f64> {
+pub(crate) fn slope(values: &[f64]) -> Option<f64> {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
     let middle = (n - 1.0) / 2.0;
