@@ -7,7 +7,8 @@ use ebb_engine::registry::{DuplicateClass, Registry};
 use ebb_engine::schema::{Input, Schema};
 
 use super::mixed::Shares;
-use super::model::{CATEGORY, MODULE, mixed};
+use super::model::mixed;
+use super::{CATEGORY, MODULE};
 use crate::values::Model;
 
 const SPECIFIC: &str = "comfy_extras.nodes_model_merging_model_specific";

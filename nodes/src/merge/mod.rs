@@ -9,6 +9,7 @@ mod clip;
 mod mixed;
 mod model;
 mod names;
+mod pair;
 mod save;
 
 use std::sync::Arc;
@@ -16,11 +17,15 @@ use std::sync::Arc;
 use ebb_engine::registry::{DuplicateClass, Registry};
 
 use crate::folders::Folders;
+use crate::values::{Clip, Model};
+
+const MODULE: &str = "comfy_extras.nodes_model_merging";
+const CATEGORY: &str = "advanced/model_merging";
 
 pub(crate) fn register(registry: &mut Registry, folders: &Arc<Folders>) -> Result<(), DuplicateClass> {
-    model::register(registry)?;
+    pair::register::<Model>(registry)?;
     blocks::register(registry)?;
-    clip::register(registry)?;
+    pair::register::<Clip>(registry)?;
     attention::register(registry)?;
     save::register(registry, folders)
 }

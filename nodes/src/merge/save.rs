@@ -12,8 +12,8 @@ use ebb_models::text::Composition;
 use ebb_sampling::model_sampling::Prediction;
 use ebb_weights::{DType, Metadata, TensorSpec, write_safetensors};
 
-use super::model::{CATEGORY, MODULE};
 use super::names::{self, Entry};
+use super::{CATEGORY, MODULE};
 use crate::families::{SD3, SDXL, SDXL_REFINER};
 use crate::folders::Folders;
 use crate::image::{Saver, metadata};
