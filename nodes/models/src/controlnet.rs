@@ -14,7 +14,76 @@ use crate::{
     unet::{Embedder, Run, Stage, context_channels, load_stages},
 };
 
-/// A control network ready to run.
+/// A network that looks at every step: what it makes of a hint, and what it adds to the denoiser that it guides.
+pub trait ControlNetwork: Send + Sync {
+    /// Bytes of its weights.
+    fn bytes(&self) -> usize;
+
+    /// Channels that it expects of the latent.
+    fn input_channels(&self) -> usize;
+
+    /// Channels of a text token.
+    fn context_channels(&self) -> usize;
+
+    /// Channels of the pooled text and sizes, where it reads any.
+    fn y_channels(&self) -> Option<usize>;
+
+    /// How many kinds of hints it tells apart; 0 of a network for one kind.
+    fn kinds(&self) -> usize {
+        0
+    }
+
+    /// How hints come to it.
+    fn sees(&self) -> Sees {
+        Sees::Pixels
+    }
+
+    /// Pixels in 0 to 1 as the network was trained on them, before an autoencoder reads them.
+    ///
+    /// # Errors
+    /// Where the values cannot be computed.
+    fn prepared(&self, pixels: &Tensor) -> Result<Tensor> {
+        Ok(pixels.clone())
+    }
+
+    /// Reads a hint: pixels `[n, 3, 8h, 8w]` in 0 to 1 for latents of `h × w`, or a latent `[n, c, h, w]`, as
+    /// [`sees`](Self::sees) says; of a kind, where the network tells them apart.
+    ///
+    /// # Errors
+    /// Where shape or kind are not the network's.
+    fn hint(&self, seen: &Tensor, kind: Option<usize>) -> Result<Hint>;
+
+    /// What it adds to the denoiser that is called with the same input, times `strength`.
+    ///
+    /// # Errors
+    /// Where the input is not the network's, or the hint not of the latent's size.
+    fn residuals(
+        &self,
+        session: &mut Session,
+        hint: &Hint,
+        input: Input<'_>,
+        kind: Option<usize>,
+        strength: f32,
+    ) -> Result<Residuals>;
+}
+
+/// How hints come to a control network.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Sees {
+    /// As pixels, eight along a side of a latent's cell.
+    Pixels,
+    /// As a latent, `(values - shift) · scale` of what the autoencoder makes of the pixels.
+    Latent {
+        /// Taken from the autoencoder's values.
+        shift: f64,
+        /// What they are multiplied with then.
+        scale: f64,
+        /// Whether a mask follows the channels: 1 where the hint is to be kept.
+        masked: bool,
+    },
+}
+
+/// A control network of a UNet, ready to run.
 pub struct ControlNet {
     ops: Ops,
     embedder: Embedder,
@@ -55,7 +124,7 @@ const KIND: usize = 256;
 const UNION_HEADS: usize = 8;
 
 /// A hint as the network's first layers see it: the same at every step.
-pub struct Hint(Act);
+pub struct Hint(pub(crate) Act);
 
 impl ControlNet {
     /// Loads tensors in the single-file naming, without the `control_model.` before them.
@@ -88,48 +157,38 @@ impl ControlNet {
         })?;
         Ok(Self { params, ..net })
     }
+}
 
-    /// How many kinds of hints it tells apart; 0 of a network for one kind.
-    pub fn kinds(&self) -> usize {
+impl ControlNetwork for ControlNet {
+    fn kinds(&self) -> usize {
         self.union.as_ref().map_or(0, |union| union.tasks.len())
     }
 
-    /// Bytes of its weights.
-    pub fn bytes(&self) -> usize {
+    fn bytes(&self) -> usize {
         self.params.bytes()
     }
 
-    /// Channels that it expects of the latent.
-    pub fn input_channels(&self) -> usize {
+    fn input_channels(&self) -> usize {
         self.channels
     }
 
-    /// Channels of a text token.
-    pub fn context_channels(&self) -> usize {
+    fn context_channels(&self) -> usize {
         self.context_channels
     }
 
-    /// Channels of the pooled text and sizes, where it reads any.
-    pub fn y_channels(&self) -> Option<usize> {
+    fn y_channels(&self) -> Option<usize> {
         self.embedder.label.as_ref().map(|label| label[0].input)
     }
 
-    /// Reads a hint, `[n, 3, 8h, 8w]` in 0 to 1 for latents of `h × w`; of a kind, where the network tells them apart.
-    pub fn hint(&self, pixels: &Tensor, kind: Option<usize>) -> Result<Hint> {
-        let mut x = self.ops.from_nchw(pixels)?;
-        let last = self.hint.len().saturating_sub(1);
-        for (i, (conv, shape)) in self.hint.iter().enumerate() {
-            let activation = if i < last { Activation::Silu } else { Activation::None };
-            x = self.ops.conv(conv, &[&x], *shape, Epilogue::activation(activation, Out::Stream))?;
-        }
+    fn hint(&self, pixels: &Tensor, kind: Option<usize>) -> Result<Hint> {
+        let x = read_hint(&self.ops, &self.hint, pixels)?;
         match (&self.union, kind) {
             (Some(union), Some(kind)) => Ok(Hint(union.read(&self.ops, x, kind)?)),
             _ => Ok(Hint(x)),
         }
     }
 
-    /// What it adds to the UNet that is called with the same input, times `strength`.
-    pub fn residuals(
+    fn residuals(
         &self,
         session: &mut Session,
         hint: &Hint,
@@ -139,15 +198,8 @@ impl ControlNet {
     ) -> Result<Residuals> {
         let ops = &self.ops;
         let x = ops.from_nchw(input.x)?;
-        let (d, h) = (x.dims(), hint.0.dims());
-        if (d.n, d.h, d.w) != (h.n, h.h, h.w) {
-            return Err(Error::Input {
-                model: "ControlNet",
-                input: "hint",
-                found: format!("{} × {} × {} cells", h.n, h.h, h.w),
-                expected: format!("{} × {} × {}, as the latent", d.n, d.h, d.w),
-            });
-        }
+        hint.check("ControlNet", x.dims())?;
+        let d = x.dims();
         let prompt: &mut Prompt = session.prompt(ops, input.context, self.layers)?;
         let mut stages = self.input.iter().chain([&self.middle]);
         stages.try_for_each(|stage| stage.prepare(ops, prompt))?;
@@ -255,15 +307,52 @@ impl Union {
     }
 }
 
+impl Hint {
+    /// Whether the hint has as many cells as what the network sees beside it.
+    pub(crate) fn check(&self, model: &'static str, d: Dims) -> Result<()> {
+        let h = self.0.dims();
+        if (d.n, d.h, d.w) == (h.n, h.h, h.w) {
+            return Ok(());
+        }
+        Err(Error::Input {
+            model,
+            input: "hint",
+            found: format!("{} × {} × {} cells", h.n, h.h, h.w),
+            expected: format!("{} × {} × {}, as the latent", d.n, d.h, d.w),
+        })
+    }
+}
+
+/// Convolutions that read a hint's pixels, with how each walks them.
+pub(crate) type HintReader = Vec<(Arc<Conv>, ConvShape)>;
+
 /// Convolutions with activations between them; every second one from the third on halves.
-fn load_hint(w: &Loader<'_>) -> Result<Vec<(Arc<Conv>, ConvShape)>> {
+fn load_hint(w: &Loader<'_>) -> Result<HintReader> {
+    load_hint_reader(w, |i, last| i >= 2 && i.is_multiple_of(2) && i < last)
+}
+
+/// As many convolutions as there are, numbered with the activations between them; `halves` is told the place of one
+/// and that of the last.
+pub(crate) fn load_hint_reader(w: &Loader<'_>, halves: impl Fn(usize, usize) -> bool) -> Result<HintReader> {
     let convs: Vec<_> = (0..)
         .step_by(2)
         .take_while(|i| w.has(&format!("{i}.weight")))
         .map(|i| w.conv(&i.to_string()))
         .collect::<Result<_>>()?;
     let last = convs.len().saturating_sub(1);
-    let halves = |i: usize| i >= 2 && i.is_multiple_of(2) && i < last;
-    let shape = |i: usize| if halves(i) { ConvShape::half() } else { ConvShape::same(3) };
-    Ok(convs.into_iter().enumerate().map(|(i, conv)| (conv, shape(i))).collect())
+    let shape = |i: usize, conv: &Conv| {
+        if halves(i, last) { ConvShape::half() } else { ConvShape::same(conv.kernel[0]) }
+    };
+    Ok(convs.into_iter().enumerate().map(|(i, conv)| (conv.clone(), shape(i, &conv))).collect())
+}
+
+/// What the convolutions make of pixels; the last one has no activation.
+pub(crate) fn read_hint(ops: &Ops, reader: &HintReader, pixels: &Tensor) -> Result<Act> {
+    let mut x = ops.from_nchw(pixels)?;
+    let last = reader.len().saturating_sub(1);
+    for (i, (conv, shape)) in reader.iter().enumerate() {
+        let activation = if i < last { Activation::Silu } else { Activation::None };
+        x = ops.conv(conv, &[&x], *shape, Epilogue::activation(activation, Out::Stream))?;
+    }
+    Ok(x)
 }

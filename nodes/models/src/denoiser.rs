@@ -71,14 +71,16 @@ pub enum Places {
     Diagonal,
 }
 
-/// What control networks add inside a UNet, in the order of its blocks.
+/// What control networks add inside a denoiser, in the order of its blocks.
 #[derive(Clone, Default)]
 pub struct Residuals {
-    /// Added after each input block (T2I adapters).
+    /// Added after each input block of a UNet (T2I adapters), or to the picture after each of Flux's blocks that
+    /// have weights for text and picture apart.
     pub input: Vec<Option<Arc<Act>>>,
     /// Added after the middle block.
     pub middle: Option<Arc<Act>>,
-    /// Added to each skip connection, in the order of the *input* blocks that made them.
+    /// Added to each skip connection of a UNet, in the order of the *input* blocks that made them; or to the picture
+    /// after each of SD 3's blocks, or of Flux's that treat text and picture alike.
     pub output: Vec<Option<Arc<Act>>>,
 }
 

@@ -72,3 +72,89 @@ fn biases_are_changed_beside_their_weights() {
     assert_eq!(read(&patched, "layer.bias"), expected);
     assert_ne!(patched.revision("layer.bias"), 0);
 }
+
+/// What is changed of which rows, for a module in the spelling of the diffusers library.
+#[test]
+fn modules_that_single_files_hold_in_one_tensor_are_its_rows() {
+    const W: usize = 2;
+    // Module, the tensor, its shape, the first row, how many.
+    let cases: [(&str, &str, [usize; 2], usize, usize); 12] = [
+        ("transformer.transformer_blocks.0.attn.to_k", "double_blocks.0.img_attn.qkv", [3 * W, W], W, W),
+        (
+            "transformer.transformer_blocks.0.attn.add_v_proj",
+            "double_blocks.0.txt_attn.qkv",
+            [3 * W, W],
+            2 * W,
+            W,
+        ),
+        ("transformer.single_transformer_blocks.0.attn.to_q", "single_blocks.0.linear1", [7 * W, W], 0, W),
+        (
+            "transformer.single_transformer_blocks.0.proj_mlp",
+            "single_blocks.0.linear1",
+            [7 * W, W],
+            3 * W,
+            4 * W,
+        ),
+        (
+            "lora_transformer_single_transformer_blocks_0_proj_out",
+            "single_blocks.0.linear2",
+            [W, 5 * W],
+            0,
+            W,
+        ),
+        ("lycoris_transformer_blocks_0_ff_net_0_proj", "double_blocks.0.img_mlp.0", [4 * W, W], 0, 4 * W),
+        (
+            "base_model.model.transformer_blocks.0.attn.to_v",
+            "joint_blocks.0.x_block.attn.qkv",
+            [3 * W, W],
+            2 * W,
+            W,
+        ),
+        ("transformer.transformer_blocks.0.attn2.to_q", "joint_blocks.0.x_block.attn2.qkv", [3 * W, W], 0, W),
+        (
+            "transformer.transformer_blocks.0.attn.to_add_out",
+            "joint_blocks.0.context_block.attn.proj",
+            [W, W],
+            0,
+            W,
+        ),
+        ("diffusion_model.layers.0.attention.to_k", "layers.0.attention.qkv", [3 * W, W], W, W),
+        ("lora_unet_noise_refiner_0_attention_to_out_0", "noise_refiner.0.attention.out", [W, W], 0, W),
+        ("transformer.layers.0.feed_forward.w1", "layers.0.feed_forward.w1", [3 * W, W], 0, 3 * W),
+    ];
+    let marks = [
+        "double_blocks.0.img_attn.qkv",
+        "single_blocks.0.linear1",
+        "joint_blocks.0.x_block.attn.qkv",
+        "layers.0.attention.qkv",
+        "noise_refiner.0.attention.qkv",
+    ];
+    let tensor = |name: String, dims: [usize; 2]| (name.clone(), (name, dims.to_vec()));
+    for (module, name, dims, first, rows) in cases {
+        let weight = format!("{name}.weight");
+        // One family's tensors: what marks its blocks, and the tensor itself.
+        let family = name.split('.').next().unwrap();
+        let mark = marks.iter().filter(|mark| mark.starts_with(family) && **mark != name);
+        let high = |mark: &str| if mark.contains("linear1") { 7 * W } else { 3 * W };
+        let mut tensors: BTreeMap<_, _> =
+            mark.map(|mark| tensor(format!("{mark}.weight"), [high(mark), W])).collect();
+        tensors.extend([tensor(weight.clone(), dims)]);
+        let base = Made(tensors);
+        let [up, down] = ["lora_B", "lora_A"].map(|part| format!("{module}.{part}.weight"));
+        let file = Made([tensor(up.clone(), [rows, 1]), tensor(down.clone(), [1, dims[1]])].into());
+        let (up, down) = (file.read(&up).unwrap().into_f32(), file.read(&down).unwrap().into_f32());
+        let mut expected = base.read(&weight).unwrap().into_f32();
+        for (row, up) in up.iter().enumerate() {
+            for (column, down) in down.iter().enumerate() {
+                expected[(first + row) * dims[1] + column] += 0.5 * up * down;
+            }
+        }
+        let patches = Patches::read(Arc::new(file), &Keys::new(&base, Spelling::Denoiser), 1);
+        assert_eq!((patches.len(), patches.ignored()), (1, &[][..]), "{module}");
+        let patched = Patched::new(base, [(Arc::new(patches), 0.5)]);
+        let found = patched.read(&weight).unwrap().into_f32();
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!((found - expected).abs() < 1e-5, "{module}: {found}, expected {expected}");
+        }
+    }
+}

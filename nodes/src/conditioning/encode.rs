@@ -46,6 +46,38 @@ pub(super) fn text(name: &str) -> Input {
     Input::new(name, kind).option("multiline", true).option("dynamicPrompts", true)
 }
 
+/// Another filling of T5's prompts.
+pub(super) struct T5TokenizerOptions;
+
+impl Node for T5TokenizerOptions {
+    fn schema(&self) -> Schema {
+        let tokens = |name| Input::int(name, 0).range(0, 10000).option("step", 1);
+        let schema = Schema::new("T5TokenizerOptions")
+            .category("_for_testing/conditioning")
+            .module("comfy_extras.nodes_cond")
+            .input(Input::wire("clip", "CLIP"))
+            .input(tokens("min_padding"))
+            .input(tokens("min_length"))
+            .output("CLIP");
+        Schema { experimental: true, ..schema }
+    }
+
+    fn execute(&self, _: &Context, inputs: &Inputs) -> Result<Outcome, NodeError> {
+        let mut clip = (*inputs.payload::<Clip>("clip")?).clone();
+        clip.t5_padding = Some([inputs.size("min_padding")?, inputs.size("min_length")?]);
+        Ok(Outcome::payload(clip))
+    }
+
+    fn forecast(&self, inputs: &Sketches) -> Result<Forecast, NodeError> {
+        let Some(clip) = inputs.what::<Clip>("clip") else { return Ok(Forecast::unknown()) };
+        let mut clip = (*clip).clone();
+        if let Some((padding, length)) = inputs.uint("min_padding").zip(inputs.uint("min_length")) {
+            clip.t5_padding = Some([padding as usize, length as usize]);
+        }
+        Ok(Forecast::output(Sketch::handle(Arc::new(clip))))
+    }
+}
+
 /// Text encoders that stop before their last layer.
 pub(super) struct CLIPSetLastLayer;
 

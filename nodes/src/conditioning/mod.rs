@@ -5,6 +5,7 @@ mod combine;
 mod encode;
 mod flux;
 mod gligen;
+mod lotus;
 mod range;
 mod sd3;
 mod sdxl;
@@ -15,6 +16,8 @@ use ebb_engine::registry::{DuplicateClass, Registry};
 pub(crate) fn register(registry: &mut Registry) -> Result<(), DuplicateClass> {
     registry.add(encode::CLIPTextEncode)?;
     registry.add(encode::CLIPSetLastLayer)?;
+    registry.add(encode::T5TokenizerOptions)?;
+    registry.add(lotus::LotusConditioning)?;
     registry.add(sdxl::CLIPTextEncodeSDXL)?;
     registry.add(sdxl::CLIPTextEncodeSDXLRefiner)?;
     registry.add(sd3::CLIPTextEncodeSD3)?;

@@ -7,11 +7,12 @@ use ebb_engine::node::{Changed, Context, Forecast, Inputs, Node, NodeError, Outc
 use ebb_engine::schema::{Input, Schema};
 use ebb_models::source::{Info, Source, Values};
 use ebb_weights::WeightSource;
+use ebb_weights::detect::{self, Component, Family, Naming, Part};
 
 use super::diffusers;
 use crate::environment::Environment;
 use crate::loaders::open;
-use crate::values::{ControlNet, Model};
+use crate::values::{ControlNet, GuideKind, Model};
 
 /// Marks files whose tensors are differences from a denoiser's.
 const DIFFERENCE: &str = "difference";
@@ -19,24 +20,59 @@ const DIFFERENCE: &str = "difference";
 fn control_net(environment: &Environment, name: &str) -> Result<ControlNet, NodeError> {
     let file = open(environment, "controlnet", "control_net_name", name)?;
     let whole = WeightSource::of_file(&file);
-    let source = ["control_model.", ""]
-        .iter()
-        .map(|prefix| whole.under(prefix))
-        .find(|source| source.contains("input_hint_block.0.weight"))
-        .or_else(|| diffusers::single_file_names(&whole));
-    if source.is_none()
-        && let Some(adapter) = adapter_names(&whole)
-    {
-        return ControlNet::adapter(adapter, &environment.compute);
-    }
-    let Some(source) = source else {
-        let mut error = NodeError::model(format!("{name}: {}", unsupported(&whole)));
+    let refused = |why: String| {
+        let mut error = NodeError::model(format!("{name}: {why}"));
         error.input = Some("control_net_name".into());
-        return Err(error);
+        error
     };
+    let found = detect::components(&whole).map_err(|e| refused(e.to_string()))?;
+    let Some(found) = found.into_iter().find(|component| component.part == Part::ControlNet) else {
+        return Err(refused(
+            "holds no control network: there is neither `input_hint_block` nor `controlnet_cond_embedding` nor \
+             `controlnet_blocks` in it"
+                .into(),
+        ));
+    };
+    let source = source(&found, &whole).map_err(|e| refused(e.to_string()))?;
+    let kind = match found.family {
+        Family::ControlNetUnet | Family::ControlNetUnion => GuideKind::Unet,
+        Family::T2iAdapter => GuideKind::Adapter,
+        Family::ControlNetFlux => GuideKind::Flux,
+        Family::ControlNetSd3 => GuideKind::Sd3,
+        Family::ControlNetSd35Large => GuideKind::Sd35Large,
+        Family::ControlLora => {
+            return Err(refused("is a control LoRA; Ebb runs whole control networks".into()));
+        }
+        _ => return Err(refused("is a control network for a transformer that Ebb does not run".into())),
+    };
+    let Some(source) = source else {
+        return Err(refused(format!("is a {} in a layout that is not known", found.title)));
+    };
+    if kind == GuideKind::Sd35Large
+        && let Some([rows, columns]) = source.shape("y_embedder.mlp.0.weight")
+        && rows != columns
+    {
+        return Err(refused(format!(
+            "is a {} of an early kind (its y_embedder is {rows} × {columns}, not square), which Ebb does not run",
+            found.title
+        )));
+    }
     let stem = Path::new(name).file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let averages = stem.ends_with("_shuffle") || stem.ends_with("_shuffle_fp16");
-    ControlNet::new(source, averages, &environment.compute)
+    ControlNet::new(kind, source, averages, &environment.compute)
+}
+
+/// A control network's tensors under the names that its network reads; `None` where its layout is not known.
+fn source(found: &Component, whole: &WeightSource) -> ebb_weights::Result<Option<WeightSource>> {
+    let own = found.source(whole);
+    Ok(match found.family {
+        Family::ControlNetUnet | Family::ControlNetUnion => match found.naming {
+            Naming::Diffusers => diffusers::single_file_names(&own),
+            _ => Some(own),
+        },
+        Family::T2iAdapter => adapter_names(&own),
+        family => ebb_weights::diffusers::control(family, found.naming, &own)?,
+    })
 }
 
 /// A T2I adapter's tensors in the original naming; `None` where a file is none.
@@ -66,18 +102,6 @@ fn adapter_names(whole: &WeightSource) -> Option<WeightSource> {
         ["", "adapter."].iter().map(|prefix| whole.under(prefix)).find(|source| is_adapter(source))?
     };
     is_adapter(&found).then_some(found)
-}
-
-/// What a file is that no control network can be made of, in words.
-fn unsupported(source: &WeightSource) -> &'static str {
-    let has = |name: &str| source.contains(name);
-    if has("lora_controlnet") {
-        "is a control LoRA; Ebb runs whole control networks"
-    } else if source.names().any(|name| name.starts_with("controlnet_blocks.")) {
-        "is a control network for a transformer (SD3, Flux), which Ebb does not run yet"
-    } else {
-        "holds no control network: there is neither `input_hint_block` nor `controlnet_cond_embedding` in it"
-    }
 }
 
 fn fingerprint(environment: &Environment, inputs: &Inputs) -> Result<Option<Changed>, NodeError> {

@@ -16,6 +16,8 @@ pub(crate) fn register(registry: &mut Registry, environment: &Environment) -> Re
     registry.add(load::DiffControlNetLoader(environment.clone()))?;
     registry.add(apply::ControlNetApply)?;
     registry.add(apply::ControlNetApplyAdvanced)?;
+    registry.add(apply::ControlNetApplySD3)?;
+    registry.add(apply::ControlNetInpaintingAliMamaApply)?;
     registry.add(apply::SetUnionControlNetType)?;
     registry.add(canny::Canny)
 }

@@ -4,7 +4,7 @@ use ebb_models::clip;
 use ebb_models::text::Composition;
 use ebb_weights::detect::Family as Detected;
 
-use super::{FLUX, FLUX_SCHNELL, Family, SD1, SD2, SD2_UNCLIP, SD3, SDXL, SDXL_REFINER, Z_IMAGE};
+use super::{FLUX, FLUX_SCHNELL, Family, LOTUS, SD1, SD2, SD2_UNCLIP, SD3, SDXL, SDXL_REFINER, Z_IMAGE};
 
 /// The family that runs a denoiser; `None` where Ebb knows its name and cannot run it.
 pub(crate) fn family(detected: Detected) -> Option<&'static Family> {
@@ -12,6 +12,7 @@ pub(crate) fn family(detected: Detected) -> Option<&'static Family> {
         Detected::Sd1 | Detected::Sd1Inpaint | Detected::Sd1Edit => Some(&SD1),
         Detected::Sd2 | Detected::Sd2Inpaint => Some(&SD2),
         Detected::Sd2Unclip => Some(&SD2_UNCLIP),
+        Detected::Lotus => Some(&LOTUS),
         Detected::Sdxl | Detected::SdxlInpaint | Detected::SdxlEdit => Some(&SDXL),
         Detected::SdxlRefiner => Some(&SDXL_REFINER),
         Detected::Sd3 | Detected::Sd35 => Some(&SD3),
@@ -26,7 +27,9 @@ pub(crate) fn family(detected: Detected) -> Option<&'static Family> {
 pub(crate) fn composition(detected: Detected) -> Option<Composition> {
     match detected {
         Detected::Sd1 | Detected::Sd1Inpaint | Detected::Sd1Edit => Some(Composition::Sd1),
-        Detected::Sd2 | Detected::Sd2Inpaint | Detected::Sd2Unclip => Some(Composition::Sd2),
+        Detected::Sd2 | Detected::Sd2Inpaint | Detected::Sd2Unclip | Detected::Lotus => {
+            Some(Composition::Sd2)
+        }
         Detected::Sdxl | Detected::SdxlInpaint | Detected::SdxlEdit => Some(Composition::Sdxl),
         Detected::SdxlRefiner => Some(Composition::SdxlRefiner),
         Detected::Sd3 | Detected::Sd35 => Some(Composition::Sd3),

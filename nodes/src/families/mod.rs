@@ -4,6 +4,7 @@
 mod concat;
 mod detected;
 mod flux;
+mod lotus;
 mod sd1;
 mod sd2;
 mod sd3;
@@ -22,6 +23,7 @@ use ebb_sampling::{LatentFormat, ModelSampling};
 pub(crate) use concat::{concat, set_concat, set_picture};
 pub(crate) use detected::{composition, encoder, family};
 pub use flux::{FLUX, FLUX_SCHNELL};
+pub use lotus::LOTUS;
 pub use sd1::SD1;
 pub use sd2::SD2;
 pub use sd3::SD3;

@@ -98,7 +98,7 @@ impl Opened {
                     self.name
                 )));
             }
-            Some(Prediction::Flow) | None => None,
+            Some(Prediction::Flow | Prediction::Picture) | None => None,
         })
     }
 

@@ -8,7 +8,7 @@ use ebb_engine::registry::{DuplicateClass, Registry};
 use ebb_engine::schema::{Input, Schema};
 use ebb_models::changes::{Changes, FreeU, Recording, Resize, Shrink, Skipped, Version};
 use ebb_sampling::guidance::functions::{self, Patched, SelfAttention};
-use ebb_sampling::guidance::{NegativePatch, Opaque};
+use ebb_sampling::guidance::{LazyReuse, NegativePatch, Opaque};
 
 use crate::pixels::{self, Crop, Method};
 use crate::values::{Model, Patch, Reuse};
@@ -252,13 +252,7 @@ pub(super) fn register(registry: &mut Registry) -> Result<(), DuplicateClass> {
         category: "advanced/debug/model",
         module: "comfy_extras.nodes_easycache",
         experimental: true,
-        inputs: |schema| {
-            schema
-                .input(hundredths("reuse_threshold", 0.2, 3.0))
-                .input(hundredths("start_percent", 0.15, 1.0))
-                .input(hundredths("end_percent", 0.95, 1.0))
-                .input(Input::boolean("verbose", false))
-        },
+        inputs: reuse,
         change: |model, numbers| {
             model.reuse = Some(Reuse {
                 threshold: numbers.float("reuse_threshold")?,
@@ -268,7 +262,32 @@ pub(super) fn register(registry: &mut Registry) -> Result<(), DuplicateClass> {
             });
             Ok(())
         },
+    })?;
+    registry.add(Change {
+        class: "LazyCache",
+        display: "LazyCache",
+        category: "advanced/debug/model",
+        module: "comfy_extras.nodes_easycache",
+        experimental: true,
+        inputs: reuse,
+        change: |model, numbers| {
+            Arc::make_mut(&mut model.hooks).lazy = Some(LazyReuse {
+                threshold: numbers.float("reuse_threshold")?,
+                start_percent: numbers.float("start_percent")?,
+                end_percent: numbers.float("end_percent")?,
+            });
+            Ok(())
+        },
     })
+}
+
+/// How far steps may take earlier answers.
+fn reuse(schema: Schema) -> Schema {
+    schema
+        .input(hundredths("reuse_threshold", 0.2, 3.0))
+        .input(hundredths("start_percent", 0.15, 1.0))
+        .input(hundredths("end_percent", 0.95, 1.0))
+        .input(Input::boolean("verbose", false))
 }
 
 impl Node for Change {

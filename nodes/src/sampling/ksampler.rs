@@ -62,13 +62,29 @@ fn forecast(inputs: &Sketches) -> Result<Forecast, NodeError> {
     let (model, latent) = (inputs.what::<Model>("model"), inputs.what::<LatentShape>("latent_image"));
     let controls = ["positive", "negative"].map(|side| inputs.what::<ControlSketch>(side));
     let mut forecast = forecast_with(model.as_deref(), latent.as_deref(), TOKENS)?;
-    for net in controls.iter().flatten().flat_map(|sketch| &sketch.0) {
-        if !forecast.uses.contains(net.spec()) {
-            forecast.uses.push(net.spec().clone());
-            forecast.ways.iter_mut().for_each(|way| way.uses.push(net.spec().clone()));
+    for (net, vae) in controls.iter().flatten().flat_map(|sketch| &sketch.0) {
+        let net = match &model {
+            Some(model) => net.guiding(model)?,
+            None => (**net).clone(),
+        };
+        for spec in [net.spec()].into_iter().chain(vae.iter().map(|vae| vae.spec())) {
+            if !forecast.uses.contains(spec) {
+                forecast.uses.push(spec.clone());
+                forecast.ways.iter_mut().for_each(|way| way.uses.push(spec.clone()));
+            }
         }
-        let scratch = |l: &LatentShape| net.scratch(l.batch.saturating_mul(2), l.height, l.width, TOKENS);
-        forecast.scratch = forecast.scratch.max(latent.as_deref().and_then(scratch).unwrap_or(0));
+        let scratch = |l: &LatentShape| {
+            let own = net.scratch(l.batch.saturating_mul(2), l.height, l.width, TOKENS).unwrap_or(0);
+            let encoding = vae.as_ref().and_then(|vae| {
+                vae.encode_scratch(
+                    1,
+                    l.height.saturating_mul(vae.scale()),
+                    l.width.saturating_mul(vae.scale()),
+                )
+            });
+            own.max(encoding.unwrap_or(0))
+        };
+        forecast.scratch = forecast.scratch.max(latent.as_deref().map_or(0, scratch));
     }
     Ok(forecast)
 }

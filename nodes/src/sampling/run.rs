@@ -23,7 +23,7 @@ struct Runner<'a> {
     sampling: &'a ModelSampling,
     denoiser: &'a LoadedDenoiser,
     session: Session,
-    controls: Controls,
+    controls: Controls<'a>,
     layers: Layers,
     reuser: Option<Reuser>,
     /// One sample at a time, whatever the batch.
@@ -252,8 +252,8 @@ pub(super) fn with_model(
     sample: impl FnOnce(SampledModel<'_>, &dyn Observer) -> ebb_sampling::Result<Tensor>,
 ) -> Result<Sampled, NodeError> {
     let (batch, _, height, width) = latent.dims4().or_node()?;
+    let controls = Controls::load(context, model, guidance, latent)?;
     let loaded = model.load(context)?;
-    let controls = Controls::load(context, model, guidance)?;
     let layers = Layers::load(context, model, guidance, latent, seed)?;
     let slices = context.savings().contains(&Saving::Slices);
     // Guidance runs both sides in one call where their shapes allow.

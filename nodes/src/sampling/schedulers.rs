@@ -4,7 +4,7 @@ use ebb_engine::node::{Context, Inputs, Node, NodeError, Outcome};
 use ebb_engine::registry::{DuplicateClass, Registry};
 use ebb_engine::schema::{Input, Schema};
 use ebb_sampling::Scheduler;
-use ebb_sampling::schedule::{self, TimestepFamily};
+use ebb_sampling::schedule::{self, FlowFamily, TimestepFamily};
 
 use crate::values::{Model, Sigmas, sampling_error};
 
@@ -17,7 +17,8 @@ pub(super) fn register(registry: &mut Registry) -> Result<(), DuplicateClass> {
     registry.add(VPScheduler)?;
     registry.add(BetaSamplingScheduler)?;
     registry.add(SDTurboScheduler)?;
-    registry.add(AlignYourStepsScheduler)
+    registry.add(AlignYourStepsScheduler)?;
+    registry.add(OptimalStepsScheduler)
 }
 
 fn sigmas(made: ebb_sampling::Result<Vec<f64>>) -> Result<Outcome, NodeError> {
@@ -277,5 +278,29 @@ impl Node for AlignYourStepsScheduler {
             _ => TimestepFamily::Svd,
         };
         sigmas(schedule::align_your_steps(family, inputs.size("steps")?, inputs.float("denoise")?))
+    }
+}
+
+/// Noise levels that were optimised for a family of flows.
+struct OptimalStepsScheduler;
+
+impl Node for OptimalStepsScheduler {
+    fn schema(&self) -> Schema {
+        Schema::new("OptimalStepsScheduler")
+            .category("sampling/custom_sampling/schedulers")
+            .module("comfy_extras.nodes_optimalsteps")
+            .input(Input::combo("model_type", ["FLUX", "Wan", "Chroma"]).named_combo())
+            .input(Input::int("steps", 20).range(3, 1000))
+            .input(Input::float("denoise", 1.0).between(0.0, 1.0).option("step", 0.01))
+            .output("SIGMAS")
+    }
+
+    fn execute(&self, _: &Context, inputs: &Inputs) -> Result<Outcome, NodeError> {
+        let family = match inputs.str("model_type")? {
+            "FLUX" => FlowFamily::Flux,
+            "Wan" => FlowFamily::Wan,
+            _ => FlowFamily::Chroma,
+        };
+        sigmas(schedule::optimal_steps(family, inputs.size("steps")?, inputs.float("denoise")?))
     }
 }

@@ -38,7 +38,7 @@ fn encode_one(context: &Context, vae: &LoadedVae, label: &str, pixels: &Tensor) 
 }
 
 /// The latent of pictures.
-pub(super) fn encode(context: &Context, vae: &Vae, picture: &Tensor) -> Result<Tensor, NodeError> {
+pub(crate) fn encode(context: &Context, vae: &Vae, picture: &Tensor) -> Result<Tensor, NodeError> {
     let pixels = to_pixels(picture, vae.scale())?;
     let (batch, _, height, width) = pixels.dims4().or_node()?;
     if let Some(tiling) = tiles::asked(context, 1) {

@@ -8,6 +8,8 @@ pub(crate) mod tiles;
 
 use ebb_engine::registry::{DuplicateClass, Registry};
 
+pub(crate) use encode::encode;
+
 pub(crate) fn register(registry: &mut Registry) -> Result<(), DuplicateClass> {
     registry.add(decode::VAEDecode)?;
     registry.add(decode::VAEDecodeTiled)?;

@@ -28,6 +28,8 @@ use crate::embeddings::Files;
 pub struct Clip {
     /// The layer that `CLIPSetLastLayer` asked for, counted from the end.
     pub layer: Option<i32>,
+    /// What `T5TokenizerOptions` asked for: fillers behind T5's prompt, and its least length.
+    pub t5_padding: Option<[usize; 2]>,
     /// T5, of families that have it.
     t5: Option<Arc<T5>>,
     /// A language model, of families that have one.
@@ -107,7 +109,7 @@ impl Clip {
             compute: compute.clone(),
             narrow: OnceLock::new(),
         };
-        Ok(Self { layer: None, t5: None, language: None, encoders: Arc::new(encoders) })
+        Ok(Self { layer: None, t5_padding: None, t5: None, language: None, encoders: Arc::new(encoders) })
     }
 
     /// With T5 beside the other encoders.
@@ -160,13 +162,18 @@ impl Clip {
         let chunks = prompt.zip(parts.first()).and_then(|(prompt, part)| part.tokenize(prompt, models).ok());
         let chunks = chunks.map_or(1, |chunks| chunks.len().max(1)) as u64;
         let widths: u64 = parts.iter().map(|part| part.outline.width() as u64).sum();
+        let (padding, least) = match self.t5_padding {
+            Some([padding, least]) => (padding as u64, least as u64),
+            None => (0, if matches!(composition, Composition::Flux) { 256 } else { 77 }),
+        };
+        let t5 = least.max((77 * chunks).saturating_add(padding));
         let (tokens, width) = match composition {
             // T5's tokens stand behind CLIP's, all as wide as T5's.
-            Composition::Sd3 => (77 * chunks * (1 + u64::from(self.t5.is_some())), T5_WIDTH),
-            Composition::Flux => (256u64.max(77 * chunks), T5_WIDTH),
+            Composition::Sd3 => (77 * chunks + if self.t5.is_some() { t5 } else { 0 }, T5_WIDTH),
+            Composition::Flux => (t5, T5_WIDTH),
             _ => (77 * chunks, widths),
         };
-        (tokens * width + widths) * 4
+        tokens.saturating_mul(width).saturating_add(widths).saturating_mul(4)
     }
 
     /// How its encoders are put together.
@@ -297,6 +304,10 @@ impl Clip {
             let rules = match encoders.composition {
                 Composition::Flux => ChunkRules::T5_FLUX,
                 _ => ChunkRules::T5_SD3,
+            };
+            let rules = match self.t5_padding {
+                Some([min_padding, min_length]) => ChunkRules { min_padding, min_length, ..rules },
+                None => rules,
             };
             // Without a prompt of its own it reads the shortest text there is.
             tokens.t5 = prompts.t5.map(|prompt| t5.tokenize(prompt, &rules)).transpose()?.unwrap_or_default();

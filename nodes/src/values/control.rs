@@ -8,20 +8,22 @@ use ebb_engine::residency::{Component, ComponentSpec, Lease};
 use ebb_engine::value::Payload;
 use ebb_models::LoadOptions;
 use ebb_models::adapter::Adapter;
-use ebb_models::controlnet::ControlNet as Network;
-use ebb_models::controlnet::Hint;
+use ebb_models::controlnet::{ControlNet as UnetControl, ControlNetwork, Hint, Sees};
 use ebb_models::denoiser::{Input, Residuals, Session};
+use ebb_models::dit::flux_control::FluxControl;
+use ebb_models::dit::mmdit_control::{BORROWED, Sd3Control, Sd35LargeControl};
 use ebb_models::ops::{Ops, blank};
-use ebb_models::source::Source;
+use ebb_models::source::{Info, Source, Values};
 use ebb_weights::WeightSource;
 
 use super::counted::{CELLS, Counted};
-use super::model::load_progress;
+use super::model::{Model, load_progress};
 use super::model_error;
 use super::tensors::Tensors;
+use super::vae::Vae;
 use crate::compute::Compute;
 
-/// A network that guides a UNet by a picture, which may not be loaded yet. Cloning shares the weights.
+/// A network that guides a denoiser by a picture, which may not be loaded yet. Cloning shares the weights.
 #[derive(Clone)]
 pub struct ControlNet {
     weights: Arc<Weights>,
@@ -32,18 +34,24 @@ pub struct ControlNet {
 /// What guides: a network that looks at every step, or one that looks at the hint alone.
 pub enum Guide {
     /// A ControlNet.
-    Steps(Box<Network>),
+    Steps(Box<dyn ControlNetwork>),
     /// A T2I adapter.
     Once(Adapter),
 }
 
-/// Which of both some tensors are.
+/// Which network some tensors are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum GuideKind {
-    /// A ControlNet.
-    Steps,
+    /// A ControlNet of a UNet.
+    Unet,
+    /// A ControlNet of Flux.
+    Flux,
+    /// A ControlNet of SD 3.
+    Sd3,
+    /// A ControlNet of SD 3.5 large, which borrows a part of it.
+    Sd35Large,
     /// A T2I adapter.
-    Once,
+    Adapter,
 }
 
 impl Guide {
@@ -54,8 +62,11 @@ impl Guide {
         options: LoadOptions<'a>,
     ) -> ebb_models::Result<Self> {
         Ok(match kind {
-            GuideKind::Steps => Self::Steps(Box::new(Network::load(ops, source, options)?)),
-            GuideKind::Once => Self::Once(Adapter::load(ops, source, options)?),
+            GuideKind::Unet => Self::Steps(Box::new(UnetControl::load(ops, source, options)?)),
+            GuideKind::Flux => Self::Steps(Box::new(FluxControl::load(ops, source, options)?)),
+            GuideKind::Sd3 => Self::Steps(Box::new(Sd3Control::load(ops, source, options)?)),
+            GuideKind::Sd35Large => Self::Steps(Box::new(Sd35LargeControl::load(ops, source, options)?)),
+            GuideKind::Adapter => Self::Once(Adapter::load(ops, source, options)?),
         })
     }
 
@@ -71,6 +82,22 @@ impl Guide {
         match self {
             Self::Steps(_) => HINT_SCALE,
             Self::Once(adapter) => adapter.multiple(),
+        }
+    }
+
+    /// Pixels as it was trained on them, where an autoencoder reads them first.
+    pub(crate) fn prepared(&self, pixels: &Tensor) -> ebb_models::Result<Tensor> {
+        match self {
+            Self::Steps(net) => net.prepared(pixels),
+            Self::Once(_) => Ok(pixels.clone()),
+        }
+    }
+
+    /// How hints come to it.
+    pub(crate) fn sees(&self) -> Sees {
+        match self {
+            Self::Steps(net) => net.sees(),
+            Self::Once(_) => Sees::Pixels,
         }
     }
 
@@ -139,20 +166,38 @@ impl LoadedControlNet {
 pub(crate) const HINT_SCALE: usize = 8;
 
 impl ControlNet {
-    /// A control network in tensors of the single-file naming, without a prefix. Reads no weights.
+    /// A network of a kind in tensors of the single-file naming, without a prefix. Reads no weights.
     ///
     /// # Errors
     /// Where tensors are missing or have the wrong shape.
-    pub fn new(source: WeightSource, averages: bool, compute: &Arc<Compute>) -> Result<Self, NodeError> {
-        Self::of(GuideKind::Steps, Tensors::of_file(source), averages, compute)
+    pub(crate) fn new(
+        kind: GuideKind,
+        source: WeightSource,
+        averages: bool,
+        compute: &Arc<Compute>,
+    ) -> Result<Self, NodeError> {
+        Self::of(kind, Tensors::of_file(source), averages, compute)
     }
 
-    /// A T2I adapter in tensors of the original naming, without a prefix. Reads no weights.
+    /// How hints come to it.
+    pub(crate) fn sees(&self) -> Sees {
+        self.weights.outline.sees()
+    }
+
+    /// The network as it guides a model: with what it borrows of that model's weights.
     ///
     /// # Errors
-    /// Where tensors are missing or have the wrong shape.
-    pub(crate) fn adapter(source: WeightSource, compute: &Arc<Compute>) -> Result<Self, NodeError> {
-        Self::of(GuideKind::Once, Tensors::of_file(source), false, compute)
+    /// Where the model lacks what is borrowed, or has it in the wrong shape.
+    pub(crate) fn guiding(&self, model: &Model) -> Result<Self, NodeError> {
+        let Weights { kind, tensors, averages, compute, .. } = &*self.weights;
+        if *kind != GuideKind::Sd35Large {
+            return Ok(self.clone());
+        }
+        let base = model.tensors();
+        let both = Borrowing { own: tensors.source.clone(), base: base.source.clone() };
+        let tensors = tensors.changed(Arc::new(both), base.name(), &base.identity());
+        let net = Self::of(*kind, tensors, *averages, compute)?;
+        Ok(Self { hint_kind: self.hint_kind, ..net })
     }
 
     /// The same network, told of which kind its hints are.
@@ -240,7 +285,14 @@ impl ControlNet {
                 adapter.residuals(&pixels, 1.0).ok()?;
             }
             Guide::Steps(net) => {
-                let x = blank(&[batch, net.input_channels(), height, width]).ok()?;
+                let channels = net.input_channels();
+                let x = blank(&[batch, channels, height, width]).ok()?;
+                let pixels = match net.sees() {
+                    Sees::Pixels => pixels,
+                    Sees::Latent { masked, .. } => {
+                        blank(&[batch, channels + usize::from(masked), height, width]).ok()?
+                    }
+                };
                 let context = blank(&[batch, tokens, net.context_channels()]).ok()?;
                 let y = match net.y_channels() {
                     Some(channels) => Some(blank(&[batch, channels]).ok()?),
@@ -270,12 +322,53 @@ impl Payload for ControlNet {
     }
 }
 
+/// A network's own tensors, and those that it borrows of the model that it guides.
+struct Borrowing {
+    own: Arc<dyn Source>,
+    base: Arc<dyn Source>,
+}
+
+impl Borrowing {
+    fn there(name: &str) -> Option<String> {
+        let [there, here] = BORROWED;
+        Some(format!("{there}{}", name.strip_prefix(here)?))
+    }
+}
+
+impl Source for Borrowing {
+    fn names(&self) -> Vec<String> {
+        let [there, here] = BORROWED;
+        let mut names = self.own.names();
+        let base = self.base.names();
+        names.extend(base.iter().filter_map(|name| Some(format!("{here}{}", name.strip_prefix(there)?))));
+        names
+    }
+
+    fn info(&self, name: &str) -> Option<Info> {
+        match Self::there(name) {
+            Some(there) => self.base.info(&there),
+            None => self.own.info(name),
+        }
+    }
+
+    fn read(&self, name: &str) -> ebb_models::Result<Values> {
+        match Self::there(name) {
+            Some(there) => self.base.read(&there),
+            None => self.own.read(name),
+        }
+    }
+}
+
 /// A control network applied to an entry of a conditioning.
 pub struct Control {
     /// The network.
     pub net: ControlNet,
     /// The picture, `[batch, 3, height, width]` in 0 to 1, of any size.
     pub hint: Tensor,
+    /// What makes a latent of the picture, for networks that see one.
+    pub vae: Option<Vae>,
+    /// Where the picture is to be kept, `[batch, 1, height, width]` of any size, for networks that are told so.
+    pub mask: Option<Tensor>,
     /// Factor on what it adds.
     pub strength: f64,
     /// Where in sampling it begins to speak, 0 to 1.

@@ -108,9 +108,11 @@ impl Language {
         if let Some(known) = self.vocabulary.get() {
             return Ok(known);
         }
-        let beside = self.source.files().first().and_then(|f| f.path().parent()).map(Path::to_owned);
-        let roots: Vec<PathBuf> =
-            beside.into_iter().chain(self.models.roots("text_encoders").iter().cloned()).collect();
+        // Beside the file, and beside its folder where that is a part of a model.
+        let files = self.source.files();
+        let folder = files.first().and_then(|f| f.path().parent());
+        let beside = folder.into_iter().chain(folder.and_then(Path::parent)).map(Path::to_owned);
+        let roots: Vec<PathBuf> = beside.chain(self.models.roots("text_encoders").iter().cloned()).collect();
         for path in roots.iter().flat_map(|root| FILES.iter().map(move |name| root.join(name))) {
             if !path.is_file() {
                 continue;

@@ -26,7 +26,7 @@ pub use autoencoder::{Autoencoder, Kind as VaeKind};
 pub use clip::{Clip, LoadedClip, Prompts};
 pub use conditioning::Conditioning;
 pub use control::{Control, ControlNet, Guide, LoadedControlNet};
-pub(crate) use control::{HINT_SCALE, Read};
+pub(crate) use control::{GuideKind, HINT_SCALE, Read};
 pub use handle::{Handle, Loaded, Network};
 pub use image::{Image, ImageShape};
 pub(crate) use language::Language;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use candle_core::Tensor;
 use ebb_models::LoadOptions;
-use ebb_models::controlnet::ControlNet;
+use ebb_models::controlnet::{ControlNet, ControlNetwork};
 use ebb_models::denoiser::{Denoiser, Input, Session};
 use ebb_models::ops::{Ops, Precision};
 use ebb_models::unet::Unet;

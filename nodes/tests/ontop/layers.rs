@@ -19,19 +19,24 @@ use crate::support::{BOUND, Bench, Kit, difference, node, payload};
 use crate::synth;
 
 /// The kit's bound for whole sampling runs.
-const RUN: f64 = 1e-3;
+pub(crate) const RUN: f64 = 1e-3;
 
 fn data(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
 }
 
-fn reference(file: &str) -> HashMap<String, Tensor> {
+pub(crate) fn reference(file: &str) -> HashMap<String, Tensor> {
     candle_core::safetensors::load(data(file), &Device::Cpu).unwrap()
 }
 
 /// Tensors of a network by the kit's rule, drawn for `SALT.name`.
 fn procedural(network: &str, salt: &str) -> HashMap<String, Tensor> {
-    let shapes: Json = serde_json::from_slice(&std::fs::read(data("layers.json")).unwrap()).unwrap();
+    procedural_of("layers.json", network, salt)
+}
+
+/// As [`procedural`], of a network whose shapes are in another file.
+pub(crate) fn procedural_of(file: &str, network: &str, salt: &str) -> HashMap<String, Tensor> {
+    let shapes: Json = serde_json::from_slice(&std::fs::read(data(file)).unwrap()).unwrap();
     let each = shapes[network].as_object().unwrap().iter().map(|(name, shape)| {
         let shape: Vec<usize> = serde_json::from_value(shape.clone()).unwrap();
         // Gates are far from 0, where they would hide what they open to.
@@ -53,20 +58,22 @@ fn bench(kit: &Kit) -> Bench {
 
 /// How a run differs from the plain one.
 #[derive(Default)]
-struct Run {
-    /// Nodes between checkpoint and sampler; the last one is called `patched`.
-    nodes: Vec<(&'static str, Json)>,
+pub(crate) struct Run {
+    /// Nodes between checkpoint and sampler; the last one is called `patched`. One called `ckpt` takes the place of
+    /// the loader.
+    pub(crate) nodes: Vec<(&'static str, Json)>,
     /// The node whose first output is the positive prompt; its second the negative one's, if `both`.
-    prompt: Option<&'static str>,
-    both: bool,
-    steps: Option<usize>,
-    cfg: Option<f64>,
+    pub(crate) prompt: Option<&'static str>,
+    pub(crate) both: bool,
+    pub(crate) steps: Option<usize>,
+    pub(crate) cfg: Option<f64>,
 }
 
-async fn sampled(bench: &Bench, kit: &Kit, run: Run) -> Tensor {
+pub(crate) async fn sampled(bench: &Bench, kit: &Kit, run: Run) -> Tensor {
     let prompts = kit.manifest["prompts"].as_array().unwrap();
     let mut parts: Map<String, Json> = run.nodes.into_iter().map(|(id, node)| (id.into(), node)).collect();
-    parts.insert("ckpt".into(), node("CheckpointLoaderSimple", json!({"ckpt_name": "sd1.safetensors"})));
+    let loader = || node("CheckpointLoaderSimple", json!({"ckpt_name": "sd1.safetensors"}));
+    parts.entry("ckpt").or_insert_with(loader);
     for (id, prompt) in [("positive", &prompts[2]), ("negative", &prompts[0])] {
         parts.insert(id.into(), node("CLIPTextEncode", json!({"clip": ["ckpt", 1], "text": prompt})));
     }
@@ -159,6 +166,19 @@ async fn steps_that_take_an_earlier_answer_are_those_that_comfyui_skips() {
     assert!(error < RUN, "{error}");
     assert!(difference(&plain, &expected["easycache"]) > 10.0 * RUN, "nothing was skipped");
     assert!(bench.texts().iter().any(|text| text.starts_with("EasyCache:")), "{:?}", bench.texts());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guided_steps_take_an_earlier_answer_as_in_comfyui() {
+    let (kit, expected) = (Kit::open("sd1"), reference("lazy.safetensors"));
+    let bench = bench(&kit);
+    for threshold in [0.2, 0.4, 0.8, 1.5] {
+        let settings = json!({"reuse_threshold": threshold, "start_percent": 0.1, "end_percent": 0.95,
+            "verbose": false});
+        let run = Run { nodes: patched("LazyCache", settings), steps: Some(10), ..Run::default() };
+        let error = difference(&sampled(&bench, &kit, run).await, &expected[&format!("lazy.{threshold}")]);
+        assert!(error < RUN, "{threshold}: {error}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -113,3 +113,18 @@ async fn names_that_fit_no_module_are_told() {
     let texts = bench.texts();
     assert!(texts.len() == 1 && texts[0].contains("lora_unet_of_another_family"), "{texts:?}");
 }
+
+/// The example workflow runs on the kit's models; a picture is saved.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_of_loras_and_a_controlnet_runs() {
+    let (kit, bench) = (Kit::open("sd1"), Bench::new());
+    bench.write("checkpoints", "tiny-sd1.safetensors", &kit.tensors("tensors", ""));
+    bench.write("controlnet", "tiny-control.safetensors", &kit.tensors("controlnet", ""));
+    for i in 0..2 {
+        bench.write("loras", &format!("tiny-{i}.safetensors"), &kit.tensors("lora", &format!("{i}.")));
+    }
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/loras-and-controlnet.json");
+    let workflow: Json = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    bench.run(workflow).await;
+    assert!(bench.folder.path().join("output/on-top_00001_.png").is_file());
+}

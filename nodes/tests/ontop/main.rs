@@ -10,3 +10,6 @@ mod support;
 #[allow(dead_code, reason = "the kit's rule as the reference tests have it; only files are made of it here")]
 #[path = "../../../tests/reference/networks/synth.rs"]
 mod synth;
+mod transformers;
+mod unclip;
+mod union;

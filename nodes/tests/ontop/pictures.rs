@@ -4,6 +4,7 @@ use candle_core::{Device, Tensor};
 use ebb_nodes::values::{Image, Latent};
 use serde_json::json;
 
+use crate::layers::{procedural_of, reference};
 use crate::support::{BOUND, Bench, Kit, difference, node, payload};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -25,6 +26,30 @@ async fn an_upscale_model_gives_the_references_pixels() {
     let found = payload::<Image>(&found[0]).tensor().clone();
     let error = difference(&found, &expected.contiguous().unwrap());
     assert!(error < BOUND, "{error}");
+}
+
+/// Against spandrel 0.4.2's networks on the same procedural weights: each way from features to pixels, windows of 4, 8
+/// and 7, a picture that no window divides. The node gives pixels of 0 to 1.
+#[tokio::test(flavor = "multi_thread")]
+async fn swinir_gives_the_references_pixels() {
+    let (bench, expected) = (Bench::new(), reference("swinir.safetensors"));
+    bench.give("picture", &expected["x"].permute((0, 2, 3, 1)).unwrap().contiguous().unwrap());
+    for name in ["shuffle", "direct", "nearest", "same"] {
+        let tensors = procedural_of("swinir.json", name, &format!("swin.{name}"));
+        bench.write("upscale_models", "swin.safetensors", &tensors);
+        let found = bench
+            .run(json!({
+                "1": node("UpscaleModelLoader", json!({"model_name": "swin.safetensors"})),
+                "2": node("Given", json!({"name": "picture"})),
+                "3": node("ImageUpscaleWithModel", json!({"upscale_model": ["1", 0], "image": ["2", 0]})),
+                "4": node("Catch", json!({"value": ["3", 0]})),
+            }))
+            .await;
+        let expected = expected[name].clamp(0f32, 1f32).unwrap().permute((0, 2, 3, 1)).unwrap();
+        let found = payload::<Image>(&found[0]).tensor().clone();
+        let error = difference(&found, &expected.contiguous().unwrap());
+        assert!(error < BOUND, "{name}: {error}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

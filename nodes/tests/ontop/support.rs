@@ -17,7 +17,7 @@ use ebb_engine::workflow::Workflow;
 use ebb_kernels::{Kernels, Pool, Threads};
 use ebb_models::denoiser::{Input as DenoiserInput, Session};
 use ebb_models::ops::{Ops, Precision};
-use ebb_nodes::values::Model;
+use ebb_nodes::values::{Conditioning, Model};
 use ebb_nodes::{Compute, Environment, Folders};
 use ebb_weights::ModelFolders;
 use serde_json::{Value as Json, json};
@@ -92,6 +92,7 @@ impl Bench {
         registry.add(Catch(Arc::clone(&caught))).unwrap();
         registry.add(Probe(Arc::clone(&probe))).unwrap();
         registry.add(Given(Arc::clone(&probe))).unwrap();
+        registry.add(GivenPrompt(Arc::clone(&probe))).unwrap();
         let engine =
             Engine::new(Arc::new(registry), Residency::new(Foresight, None), EngineConfig::default());
         Self { engine, folder, caught, probe, events: Arc::default() }
@@ -230,6 +231,22 @@ impl Node for Given {
     fn execute(&self, _: &Context, inputs: &Inputs) -> Result<Outcome, NodeError> {
         let tensor = self.0.lock().unwrap()[inputs.str("name")?].clone();
         Ok(Outcome::payload(ebb_nodes::values::Image::new(tensor)?))
+    }
+}
+
+/// Given tokens and a given pooled vector as a prompt.
+struct GivenPrompt(Arc<Mutex<HashMap<String, Tensor>>>);
+
+impl Node for GivenPrompt {
+    fn schema(&self) -> Schema {
+        Schema::new("GivenPrompt").input(Input::string("name", "")).output("CONDITIONING")
+    }
+
+    fn execute(&self, _: &Context, inputs: &Inputs) -> Result<Outcome, NodeError> {
+        let (given, name) = (self.0.lock().unwrap(), inputs.str("name")?);
+        let (tokens, pooled) = (&given[&format!("{name}.tokens")], &given[&format!("{name}.pooled")]);
+        let entry = ebb_sampling::guidance::Conditioning::prompt(tokens.clone(), Some(pooled.clone()));
+        Ok(Outcome::payload(Conditioning { entries: vec![entry] }))
     }
 }
 

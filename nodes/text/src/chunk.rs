@@ -40,20 +40,29 @@ pub struct ChunkRules {
     pub pad: u32,
     /// The tokens of a chunk at most, start and end included; `None` where all goes into one.
     pub max_length: Option<usize>,
+    /// Fillers behind the end of the last chunk, whatever its length.
+    pub min_padding: usize,
     /// The tokens that the last chunk has at least.
     pub min_length: usize,
 }
 
 impl ChunkRules {
     /// CLIP-L: 77 tokens, filled up with the end token.
-    pub const CLIP_L: Self =
-        Self { start: Some(49406), end: 49407, pad: 49407, max_length: Some(77), min_length: 77 };
+    pub const CLIP_L: Self = Self {
+        start: Some(49406),
+        end: 49407,
+        pad: 49407,
+        max_length: Some(77),
+        min_padding: 0,
+        min_length: 77,
+    };
     /// OpenCLIP-G of SDXL and SD3: 77 tokens, filled up with 0.
     pub const CLIP_G: Self = Self { pad: 0, ..Self::CLIP_L };
     /// OpenCLIP-H of SD 2.x: as [`CLIP_G`](Self::CLIP_G).
     pub const CLIP_H: Self = Self::CLIP_G;
     /// T5-XXL of SD3 and SD3.5: one chunk of at least 77.
-    pub const T5_SD3: Self = Self { start: None, end: 1, pad: 0, max_length: None, min_length: 77 };
+    pub const T5_SD3: Self =
+        Self { start: None, end: 1, pad: 0, max_length: None, min_padding: 0, min_length: 77 };
     /// T5-XXL of Flux: one chunk of at least 256.
     pub const T5_FLUX: Self = Self { min_length: 256, ..Self::T5_SD3 };
 
@@ -84,7 +93,8 @@ impl ChunkRules {
             }
             chunk.extend_from_slice(rest);
         }
-        self.close(&mut chunk, self.min_length);
+        let padded = chunk.len() + 1 + self.min_padding;
+        self.close(&mut chunk, self.min_length.max(padded));
         chunks.push(chunk);
         chunks
     }
@@ -111,7 +121,14 @@ mod tests {
 
     #[test]
     fn a_small_group_moves_to_the_next_chunk_and_a_large_one_is_cut() {
-        let rules = ChunkRules { start: Some(100), end: 101, pad: 102, max_length: Some(12), min_length: 12 };
+        let rules = ChunkRules {
+            start: Some(100),
+            end: 101,
+            pad: 102,
+            max_length: Some(12),
+            min_padding: 0,
+            min_length: 12,
+        };
         let chunks = rules.cut(&[group(0..7), group(10..17)]);
         assert_eq!(ids(&chunks[0]), [100, 0, 1, 2, 3, 4, 5, 6, 101, 102, 102, 102]);
         assert_eq!(ids(&chunks[1]), [100, 10, 11, 12, 13, 14, 15, 16, 101, 102, 102, 102]);
@@ -127,6 +144,10 @@ mod tests {
         let long = ChunkRules::T5_FLUX.cut(&[group(0..1000)]);
         assert_eq!((long.len(), long[0].len()), (1, 1001));
         assert_eq!(long[0].last(), Some(&WeightedToken::plain(1)));
+        let short = ChunkRules { min_padding: 2, min_length: 0, ..ChunkRules::T5_FLUX };
+        assert_eq!(ids(&short.cut(&[group(5..8)])[0]), [5, 6, 7, 1, 0, 0]);
+        let filled = ChunkRules { min_length: 8, ..short };
+        assert_eq!(ids(&filled.cut(&[group(5..8)])[0]), [5, 6, 7, 1, 0, 0, 0, 0]);
     }
 
     proptest! {

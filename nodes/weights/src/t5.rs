@@ -83,13 +83,16 @@ pub enum TokenizerData {
 }
 
 /// The names under which a vocabulary stands beside its encoder or in a text encoders' folder.
-const FILES: [&str; 8] = [
+const FILES: [&str; 10] = [
     "tokenizer.json",
     "spiece.model",
     "t5_tokenizer/tokenizer.json",
     "t5_tokenizer/spiece.model",
     "t5xxl/tokenizer.json",
     "t5xxl/spiece.model",
+    // Of folders in the diffusers library's layout: SD 3's, then Flux's.
+    "tokenizer_3/tokenizer.json",
+    "tokenizer_3/spiece.model",
     "tokenizer_2/tokenizer.json",
     "tokenizer_2/spiece.model",
 ];
@@ -105,9 +108,11 @@ pub fn t5_tokenizer(source: &WeightSource, folders: &ModelFolders) -> Result<Tok
     if let Some(found) = inside(source)? {
         return Ok(found);
     }
-    let beside = source.files().first().and_then(|f| f.path().parent()).map(Path::to_owned);
-    let roots: Vec<PathBuf> =
-        beside.into_iter().chain(folders.roots("text_encoders").iter().cloned()).collect();
+    // Beside the file, and beside its folder where that is a part of a model.
+    let files = source.files();
+    let folder = files.first().and_then(|f| f.path().parent());
+    let beside = folder.into_iter().chain(folder.and_then(Path::parent)).map(Path::to_owned);
+    let roots: Vec<PathBuf> = beside.chain(folders.roots("text_encoders").iter().cloned()).collect();
     for root in &roots {
         for name in FILES {
             let path = root.join(name);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 use ebb_models::LoadOptions;
-use ebb_models::controlnet::ControlNet;
+use ebb_models::controlnet::{ControlNet, ControlNetwork};
 use ebb_models::denoiser::{Denoiser, Input, Session};
 use ebb_models::ops::{Act, Ops};
 use ebb_models::source::Prefixed;

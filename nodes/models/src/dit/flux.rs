@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 
-use super::{EPS, Embedder, Modulated, Modulation, check, pad_to_patches};
+use super::{EPS, Embedder, Modulated, Modulation, check, controlled, pad_to_patches};
 use crate::{
     Error, LoadOptions, Params, Result,
     denoiser::{Denoiser, Input, Places, References, Session},
@@ -22,26 +22,31 @@ const HEAD: usize = 128;
 const AXES: [usize; 3] = [16, 56, 56];
 const THETA: f64 = 10_000.0;
 /// Cells along a side of a patch.
-const PATCH: usize = 2;
+pub(super) const PATCH: usize = 2;
 /// Timesteps are 0 to 1, guidance is a small number: both are embedded in thousandths.
 const UNITS: f32 = 1000.0;
 
 /// The transformer ready to run.
 pub struct Flux {
     ops: Ops,
-    picture: Arc<Linear>,
-    text: Arc<Linear>,
-    time: Embedder,
-    pooled: Embedder,
-    guidance: Option<Embedder>,
-    double: Vec<Double>,
-    single: Vec<Single>,
+    trunk: Trunk,
     last_modulation: Modulation,
     last: Arc<Linear>,
     params: Params,
 }
 
-struct Double {
+/// What the transformer and its control networks are made of alike.
+pub(super) struct Trunk {
+    pub(super) picture: Arc<Linear>,
+    pub(super) text: Arc<Linear>,
+    time: Embedder,
+    pub(super) pooled: Embedder,
+    guidance: Option<Embedder>,
+    pub(super) double: Vec<Double>,
+    pub(super) single: Vec<Single>,
+}
+
+pub(super) struct Double {
     picture: Half,
     text: Half,
 }
@@ -55,7 +60,7 @@ struct Half {
     contract: Arc<Linear>,
 }
 
-struct Single {
+pub(super) struct Single {
     modulation: Modulation,
     qkv: Arc<Linear>,
     expand: Arc<Linear>,
@@ -90,10 +95,10 @@ fn attend(ops: &Ops, qkv: &Act, mask: Option<&Mask>) -> Result<Act> {
 }
 
 /// What every block of one call reads.
-struct Call<'a> {
-    condition: &'a Act,
-    rope: &'a Rope,
-    mask: Option<&'a Mask>,
+pub(super) struct Call<'a> {
+    pub(super) condition: &'a Act,
+    pub(super) rope: &'a Rope,
+    pub(super) mask: Option<&'a Mask>,
 }
 
 impl Half {
@@ -123,7 +128,7 @@ impl Half {
 }
 
 impl Double {
-    fn forward(&self, ops: &Ops, text: Act, picture: Act, call: &Call<'_>) -> Result<(Act, Act)> {
+    pub(super) fn forward(&self, ops: &Ops, text: Act, picture: Act, call: &Call<'_>) -> Result<(Act, Act)> {
         let Call { condition, rope, mask } = *call;
         let text_m = self.text.modulation.forward(ops, condition)?;
         let picture_m = self.picture.modulation.forward(ops, condition)?;
@@ -157,7 +162,7 @@ impl Single {
         })
     }
 
-    fn forward(&self, ops: &Ops, x: Act, call: &Call<'_>) -> Result<Act> {
+    pub(super) fn forward(&self, ops: &Ops, x: Act, call: &Call<'_>) -> Result<Act> {
         let Call { condition, rope, mask } = *call;
         let m = self.modulation.forward(ops, condition)?;
         let a = m.norm(ops, &x, 0)?;
@@ -172,39 +177,58 @@ impl Single {
     }
 }
 
+impl Trunk {
+    pub(super) fn load(w: &Loader<'_>) -> Result<Self> {
+        let picture = w.linear("img_in")?;
+        let width = picture.output;
+        let (double, single) = (w.at("double_blocks"), w.at("single_blocks"));
+        let doubles = double.count(|i| format!("{i}.img_attn.qkv.weight"));
+        let singles = single.count(|i| format!("{i}.linear1.weight"));
+        let embedder = |name: &str| Embedder::load(&w.at(name), "in_layer", "out_layer");
+        let load_double = |i: usize| {
+            let w = double.at(i);
+            Ok(Double { picture: Half::load(&w, "img", width)?, text: Half::load(&w, "txt", width)? })
+        };
+        Ok(Self {
+            picture,
+            text: w.linear("txt_in")?,
+            time: embedder("time_in")?,
+            pooled: embedder("vector_in")?,
+            guidance: if w.has("guidance_in.in_layer.weight") {
+                Some(embedder("guidance_in")?)
+            } else {
+                None
+            },
+            double: (0..doubles).map(load_double).collect::<Result<_>>()?,
+            single: (0..singles).map(|i| Single::load(&single.at(i), width)).collect::<Result<_>>()?,
+        })
+    }
+
+    /// What every block is conditioned on, activated.
+    pub(super) fn condition(&self, ops: &Ops, input: &Input<'_>) -> Result<Act> {
+        let in_units = |numbers: &[f32]| numbers.iter().map(|t| t * UNITS).collect::<Vec<_>>();
+        let mut sum = self.time.add_numbers(ops, &in_units(input.timesteps), None)?;
+        if let (Some(guidance), Some(numbers)) = (&self.guidance, input.guidance) {
+            sum = guidance.add_numbers(ops, &in_units(numbers), Some(sum))?;
+        }
+        if let Some(y) = input.y {
+            let y = y.narrow(1, 0, self.pooled.first.input)?.unsqueeze(1)?;
+            sum = self.pooled.add(ops, &ops.from_tokens(&y)?, Some(sum))?;
+        }
+        ops.activate(&sum, Activation::Silu, Out::Operand)
+    }
+}
+
 impl Flux {
     /// Loads tensors in the original naming, without a `model.diffusion_model.` before them.
     pub fn load<'a>(ops: &'a Ops, source: &'a dyn Source, options: LoadOptions<'a>) -> Result<Self> {
         let (model, params) = load(ops, source, "Flux", options, |w| {
-            let picture = w.linear("img_in")?;
-            let width = picture.output;
-            let (double, single) = (w.at("double_blocks"), w.at("single_blocks"));
-            let doubles = double.count(|i| format!("{i}.img_attn.qkv.weight"));
-            let singles = single.count(|i| format!("{i}.linear1.weight"));
-            let embedder = |name: &str| Embedder::load(&w.at(name), "in_layer", "out_layer");
+            let trunk = Trunk::load(w)?;
             Ok(Self {
                 ops: ops.clone(),
-                text: w.linear("txt_in")?,
-                time: embedder("time_in")?,
-                pooled: embedder("vector_in")?,
-                guidance: if w.has("guidance_in.in_layer.weight") {
-                    Some(embedder("guidance_in")?)
-                } else {
-                    None
-                },
-                double: (0..doubles)
-                    .map(|i| {
-                        let w = double.at(i);
-                        Ok(Double {
-                            picture: Half::load(&w, "img", width)?,
-                            text: Half::load(&w, "txt", width)?,
-                        })
-                    })
-                    .collect::<Result<_>>()?,
-                single: (0..singles).map(|i| Single::load(&single.at(i), width)).collect::<Result<_>>()?,
-                last_modulation: Modulation::load(w, "final_layer.adaLN_modulation.1", width)?,
+                last_modulation: Modulation::load(w, "final_layer.adaLN_modulation.1", trunk.picture.output)?,
                 last: w.linear("final_layer.linear")?,
-                picture,
+                trunk,
                 params: Params::default(),
             })
         })?;
@@ -213,7 +237,7 @@ impl Flux {
 
     /// Whether it reads a guidance.
     pub fn reads_guidance(&self) -> bool {
-        self.guidance.is_some()
+        self.trunk.guidance.is_some()
     }
 
     /// The picture's tokens, then those of the references. `size` is the picture's in patches.
@@ -254,43 +278,29 @@ impl Flux {
             let in_patches = |cells: usize| (cells + PATCH / 2) / PATCH;
             let (top, left) = (in_patches(top), in_patches(left));
             positions.extend((0..h * w).map(|i| [plane, top + i / w, left + i % w]));
-            tokens.push(ops.linear(&self.picture, &x, Epilogue::default())?);
+            tokens.push(ops.linear(&self.trunk.picture, &x, Epilogue::default())?);
         }
         ops.concat_stream(&tokens.iter().collect::<Vec<_>>())
-    }
-
-    fn condition(&self, input: &Input<'_>) -> Result<Act> {
-        let ops = &self.ops;
-        let in_units = |numbers: &[f32]| numbers.iter().map(|t| t * UNITS).collect::<Vec<_>>();
-        let mut sum = self.time.add_numbers(ops, &in_units(input.timesteps), None)?;
-        if let (Some(guidance), Some(numbers)) = (&self.guidance, input.guidance) {
-            sum = guidance.add_numbers(ops, &in_units(numbers), Some(sum))?;
-        }
-        if let Some(y) = input.y {
-            let y = y.narrow(1, 0, self.pooled.first.input)?.unsqueeze(1)?;
-            sum = self.pooled.add(ops, &ops.from_tokens(&y)?, Some(sum))?;
-        }
-        ops.activate(&sum, Activation::Silu, Out::Operand)
     }
 }
 
 impl Denoiser for Flux {
     fn denoise(&self, session: &mut Session, input: Input<'_>) -> Result<Tensor> {
         let ops = &self.ops;
-        check("Flux", &input, self.input_channels(), self.text.input, self.pooled.first.input)?;
+        check("Flux", &input, self.input_channels(), self.trunk.text.input, self.trunk.pooled.first.input)?;
         let (_, _, height, width) = input.x.dims4()?;
         let patches = patches(&pad_to_patches(input.x, PATCH)?)?;
         let x = ops.from_nchw(&patches)?;
         let Dims { n, h, w, .. } = x.dims();
-        let mut picture = ops.linear(&self.picture, &x, Epilogue::default())?;
+        let mut picture = ops.linear(&self.trunk.picture, &x, Epilogue::default())?;
         drop(x);
         let mut positions: Vec<[usize; 3]> = (0..h * w).map(|i| [0, i / w, i % w]).collect();
         if !input.references.latents.is_empty() {
             picture = self.with_references(picture, input.references, (h, w), &mut positions)?;
         }
-        let condition = self.condition(&input)?;
+        let condition = self.trunk.condition(ops, &input)?;
         let prompt = session.prompt(ops, input.context, 0)?;
-        let mut text = ops.linear(&self.text, &prompt.context, Epilogue::default())?;
+        let mut text = ops.linear(&self.trunk.text, &prompt.context, Epilogue::default())?;
         let texts = text.dims().positions();
         let rope = rope(texts, &positions);
         let pictures = positions.len();
@@ -299,17 +309,21 @@ impl Denoiser for Flux {
         let call = &Call { condition: &condition, rope: &rope, mask: mask.as_ref() };
         let skipped = input.changes.map(|changes| &changes.skipped);
         let is_left_out = |list: &[usize], i: usize| list.contains(&i);
-        for (i, block) in self.double.iter().enumerate() {
+        for (i, block) in self.trunk.double.iter().enumerate() {
             if skipped.is_none_or(|skipped| !is_left_out(&skipped.double, i)) {
                 (text, picture) = block.forward(ops, text, picture, call)?;
             }
+            let added = input.control.and_then(|control| control.input.get(i)?.as_deref());
+            picture = controlled(ops, "Flux", picture, 0, added)?;
         }
         let mut both = ops.concat_stream(&[&text, &picture])?;
         drop((text, picture));
-        for (i, block) in self.single.iter().enumerate() {
+        for (i, block) in self.trunk.single.iter().enumerate() {
             if skipped.is_none_or(|skipped| !is_left_out(&skipped.single, i)) {
                 both = block.forward(ops, both, call)?;
             }
+            let added = input.control.and_then(|control| control.output.get(i)?.as_deref());
+            both = controlled(ops, "Flux", both, texts, added)?;
         }
         let picture = ops.slice(both.cols(), texts, h * w)?;
         drop(both);
@@ -325,20 +339,20 @@ impl Denoiser for Flux {
     }
 
     fn context_channels(&self) -> usize {
-        self.text.input
+        self.trunk.text.input
     }
 
     fn y_channels(&self) -> Option<usize> {
-        Some(self.pooled.first.input)
+        Some(self.trunk.pooled.first.input)
     }
 
     fn input_channels(&self) -> usize {
-        self.picture.input / (PATCH * PATCH)
+        self.trunk.picture.input / (PATCH * PATCH)
     }
 }
 
 /// Patches as channels: `[n, c · 4, h / 2, w / 2]`.
-fn patches(x: &Tensor) -> Result<Tensor> {
+pub(super) fn patches(x: &Tensor) -> Result<Tensor> {
     let (n, c, h, w) = x.dims4()?;
     let (h, w) = (h / PATCH, w / PATCH);
     let x = x.reshape(vec![n, c, h, PATCH, w, PATCH])?.permute(vec![0, 1, 3, 5, 2, 4])?;
@@ -366,7 +380,7 @@ fn widened(bias: &Tensor, texts: usize, pictures: usize) -> Result<Mask> {
 }
 
 /// Angles of text tokens (all at position 0) and of patches, by row and column. In f64, as the reference has it.
-fn rope(texts: usize, positions: &[[usize; 3]]) -> Rope {
+pub(super) fn rope(texts: usize, positions: &[[usize; 3]]) -> Rope {
     let (mut cos, mut sin) = (Vec::new(), Vec::new());
     let mut push = |position: [usize; 3]| {
         for (axis, at) in AXES.into_iter().zip(position) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 
-use super::{EPS, Embedder, Modulated, Modulation, check, pad_to_patches};
+use super::{EPS, Embedder, Modulated, Modulation, check, controlled, foreign, pad_to_patches};
 use crate::{
     Error, LoadOptions, Params, Result,
     denoiser::{Denoiser, Input, Session},
@@ -17,41 +17,48 @@ use crate::{
 /// Channels of an attention head.
 const HEAD: usize = 64;
 /// Cells along a side of a patch.
-const PATCH: usize = 2;
+pub(super) const PATCH: usize = 2;
+/// A convolution that makes one token of each patch.
+pub(super) const IN_PATCHES: ConvShape = ConvShape { stride: PATCH, pad: [0; 4], upsample: false };
 
 /// The transformer ready to run.
 pub struct Mmdit {
     ops: Ops,
-    patches: Arc<Conv>,
-    /// `[side, side, width]`.
-    positions: Vec<f32>,
-    side: usize,
-    time: Embedder,
-    pooled: Embedder,
-    context: Arc<Linear>,
-    blocks: Vec<Joint>,
+    trunk: Trunk,
     last_modulation: Modulation,
     last: Arc<Linear>,
     params: Params,
 }
 
+/// What the transformer and its control networks are made of alike.
+pub(super) struct Trunk {
+    pub(super) patches: Arc<Conv>,
+    /// `[side, side, width]`.
+    positions: Vec<f32>,
+    side: usize,
+    pub(super) time: Embedder,
+    pub(super) pooled: Embedder,
+    pub(super) context: Arc<Linear>,
+    pub(super) blocks: Vec<Joint>,
+}
+
 /// One block: text and picture side by side.
-struct Joint {
+pub(super) struct Joint {
     text: Half,
     picture: Half,
 }
 
 /// The weights of text or picture in one block.
-struct Half {
-    modulation: Modulation,
-    attention: Projections,
+pub(super) struct Half {
+    pub(super) modulation: Modulation,
+    pub(super) attention: Projections,
     /// SD 3.5 medium's attention of the picture to itself.
     own: Option<Projections>,
     /// None where the text ends.
     feed: Option<(Arc<Linear>, Arc<Linear>)>,
 }
 
-struct Projections {
+pub(super) struct Projections {
     qkv: Arc<Linear>,
     norms: Option<(Arc<Norm>, Arc<Norm>)>,
     out: Option<Arc<Linear>>,
@@ -70,7 +77,7 @@ impl Projections {
         })
     }
 
-    fn qkv(&self, ops: &Ops, x: &Act) -> Result<Act> {
+    pub(super) fn qkv(&self, ops: &Ops, x: &Act) -> Result<Act> {
         let mut qkv = ops.linear(&self.qkv, x, Epilogue::operand())?;
         let width = qkv.dims().c / 3;
         if let Some((q, k)) = &self.norms {
@@ -84,13 +91,13 @@ impl Projections {
     }
 }
 
-fn attend(ops: &Ops, qkv: &Act) -> Result<Act> {
+pub(super) fn attend(ops: &Ops, qkv: &Act) -> Result<Act> {
     let heads = qkv.dims().c / 3 / HEAD;
     ops.attention(Attention::new(heads, qkv.chunk(0, 3), qkv.chunk(1, 3), qkv.chunk(2, 3)))
 }
 
 impl Half {
-    fn load(w: &Loader<'_>, width: usize) -> Result<Self> {
+    pub(super) fn load(w: &Loader<'_>, width: usize) -> Result<Self> {
         let feed = w.has("mlp.fc1.weight");
         Ok(Self {
             modulation: Modulation::load(w, "adaLN_modulation.1", width)?,
@@ -101,7 +108,14 @@ impl Half {
     }
 
     /// After the joint attention: gates, the picture's own attention, the feed-forward.
-    fn finish(&self, ops: &Ops, x: Act, attended: &Act, own: Option<Act>, m: &Modulated) -> Result<Act> {
+    pub(super) fn finish(
+        &self,
+        ops: &Ops,
+        x: Act,
+        attended: &Act,
+        own: Option<Act>,
+        m: &Modulated,
+    ) -> Result<Act> {
         let (Some(out), Some((expand, contract))) = (&self.attention.out, &self.feed) else { return Ok(x) };
         let mut x = m.gated(ops, out, attended, 2, &x)?;
         if let (Some(Projections { out: Some(out), .. }), Some(own)) = (&self.own, &own) {
@@ -114,7 +128,7 @@ impl Half {
 }
 
 impl Joint {
-    fn forward(&self, ops: &Ops, text: Act, picture: Act, condition: &Act) -> Result<(Act, Act)> {
+    pub(super) fn forward(&self, ops: &Ops, text: Act, picture: Act, condition: &Act) -> Result<(Act, Act)> {
         let text_m = self.text.modulation.forward(ops, condition)?;
         let picture_m = self.picture.modulation.forward(ops, condition)?;
         let text_qkv = self.text.attention.qkv(ops, &text_m.norm(ops, &text, 0)?)?;
@@ -139,47 +153,39 @@ impl Joint {
     }
 }
 
-impl Mmdit {
-    /// Loads tensors named as in the single file, without the `model.diffusion_model.` before them.
-    pub fn load<'a>(ops: &'a Ops, source: &'a dyn Source, options: LoadOptions<'a>) -> Result<Self> {
-        let (model, params) = load(ops, source, "SD3 transformer", options, |w| {
-            let patches = w.conv("x_embedder.proj")?;
-            let width = patches.output;
-            let positions = w.values("pos_embed")?;
-            let side = ((positions.len() / width) as f64).sqrt().round() as usize;
-            if side * side * width != positions.len() {
-                let found = w.shape("pos_embed")?;
-                return Err(Error::Shape {
-                    name: "pos_embed".into(),
-                    found,
-                    expected: format!("[1, side², {width}]"),
-                });
-            }
-            let list = w.at("joint_blocks");
-            let count = list.count(|i| format!("{i}.x_block.attn.qkv.weight"));
-            let half = |i: usize, name: &str| Half::load(&list.at(i).at(name), width);
-            let blocks = (0..count)
-                .map(|i| Ok(Joint { text: half(i, "context_block")?, picture: half(i, "x_block")? }))
-                .collect::<Result<_>>()?;
-            Ok(Self {
-                ops: ops.clone(),
-                positions,
-                side,
-                time: Embedder::load(&w.at("t_embedder"), "mlp.0", "mlp.2")?,
-                pooled: Embedder::load(&w.at("y_embedder"), "mlp.0", "mlp.2")?,
-                context: w.linear("context_embedder")?,
-                blocks,
-                last_modulation: Modulation::load(w, "final_layer.adaLN_modulation.1", width)?,
-                last: w.linear("final_layer.linear")?,
-                patches,
-                params: Params::default(),
-            })
-        })?;
-        Ok(Self { params, ..model })
+impl Trunk {
+    pub(super) fn load(w: &Loader<'_>) -> Result<Self> {
+        let patches = w.conv("x_embedder.proj")?;
+        let width = patches.output;
+        let positions = w.values("pos_embed")?;
+        let side = ((positions.len() / width) as f64).sqrt().round() as usize;
+        if side * side * width != positions.len() {
+            let found = w.shape("pos_embed")?;
+            return Err(Error::Shape {
+                name: "pos_embed".into(),
+                found,
+                expected: format!("[1, side², {width}]"),
+            });
+        }
+        let list = w.at("joint_blocks");
+        let count = list.count(|i| format!("{i}.x_block.attn.qkv.weight"));
+        let half = |i: usize, name: &str| Half::load(&list.at(i).at(name), width);
+        let blocks = (0..count)
+            .map(|i| Ok(Joint { text: half(i, "context_block")?, picture: half(i, "x_block")? }))
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            positions,
+            side,
+            time: Embedder::load(&w.at("t_embedder"), "mlp.0", "mlp.2")?,
+            pooled: Embedder::load(&w.at("y_embedder"), "mlp.0", "mlp.2")?,
+            context: w.linear("context_embedder")?,
+            blocks,
+            patches,
+        })
     }
 
     /// The middle of the learned square of positions, one row a patch.
-    fn positions(&self, n: usize, h: usize, w: usize) -> Result<Act> {
+    fn positions(&self, ops: &Ops, n: usize, h: usize, w: usize) -> Result<Act> {
         let width = self.patches.output;
         if h > self.side || w > self.side {
             let expected = format!("at most {0} × {0} patches", self.side);
@@ -197,37 +203,77 @@ impl Mmdit {
             one.extend_from_slice(&self.positions[row..row + w * width]);
         }
         let all = one.repeat(n);
-        self.ops.upload(Dims { n, h, w, c: width }, &all)
+        ops.upload(Dims { n, h, w, c: width }, &all)
+    }
+
+    /// The latent's patches at their positions, one token each, with `beside` added where it is given.
+    pub(super) fn picture(&self, ops: &Ops, x: &Tensor, beside: Option<&Act>) -> Result<Act> {
+        let x = ops.from_nchw(&pad_to_patches(x, PATCH)?)?;
+        let Dims { n, h, w, .. } = x.dims();
+        let mut under = self.positions(ops, n, h / PATCH, w / PATCH)?;
+        if let Some(beside) = beside {
+            under = ops.add(&under, beside, 1.0)?;
+        }
+        ops.conv(&self.patches, &[&x], IN_PATCHES, Epilogue::residual(&under))
+    }
+
+    /// What every block is conditioned on, activated; `y` is `[n, 1, channels]`.
+    pub(super) fn condition(&self, ops: &Ops, timesteps: &[f32], y: Option<&Tensor>) -> Result<Act> {
+        let mut condition = self.time.add_numbers(ops, timesteps, None)?;
+        if let Some(y) = y {
+            condition = self.pooled.add(ops, &ops.from_tokens(y)?, Some(condition))?;
+        }
+        ops.activate(&condition, Activation::Silu, Out::Operand)
+    }
+}
+
+impl Mmdit {
+    /// Loads tensors named as in the single file, without the `model.diffusion_model.` before them.
+    pub fn load<'a>(ops: &'a Ops, source: &'a dyn Source, options: LoadOptions<'a>) -> Result<Self> {
+        let (model, params) = load(ops, source, "SD3 transformer", options, |w| {
+            let trunk = Trunk::load(w)?;
+            let width = trunk.patches.output;
+            Ok(Self {
+                ops: ops.clone(),
+                last_modulation: Modulation::load(w, "final_layer.adaLN_modulation.1", width)?,
+                last: w.linear("final_layer.linear")?,
+                trunk,
+                params: Params::default(),
+            })
+        })?;
+        Ok(Self { params, ..model })
     }
 }
 
 impl Denoiser for Mmdit {
     fn denoise(&self, session: &mut Session, input: Input<'_>) -> Result<Tensor> {
         let ops = &self.ops;
-        check("SD3 transformer", &input, self.patches.input, self.context.input, self.pooled.first.input)?;
+        check(
+            "SD3 transformer",
+            &input,
+            self.trunk.patches.input,
+            self.trunk.context.input,
+            self.trunk.pooled.first.input,
+        )?;
         let (n, _, height, width) = input.x.dims4()?;
-        let y = input.y.map(|y| y.narrow(1, 0, self.pooled.first.input)?.unsqueeze(1)).transpose()?;
+        let y = input.y.map(|y| y.narrow(1, 0, self.trunk.pooled.first.input)?.unsqueeze(1)).transpose()?;
 
-        let x = ops.from_nchw(&pad_to_patches(input.x, PATCH)?)?;
-        let (h, w) = (x.dims().h / PATCH, x.dims().w / PATCH);
-        let positions = self.positions(n, h, w)?;
-        let shape = ConvShape { stride: PATCH, pad: [0; 4], upsample: false };
-        let mut picture = ops.conv(&self.patches, &[&x], shape, Epilogue::residual(&positions))?;
-        drop((x, positions));
-
-        let mut condition = self.time.add_numbers(ops, input.timesteps, None)?;
-        if let Some(y) = y {
-            condition = self.pooled.add(ops, &ops.from_tokens(&y)?, Some(condition))?;
+        if input.control.is_some_and(|control| !control.input.is_empty()) {
+            let expected = "what is added after each of its blocks".into();
+            return Err(foreign("SD3 transformer", "what Flux or a UNet reads".into(), expected));
         }
-        let condition = ops.activate(&condition, Activation::Silu, Out::Operand)?;
+        let mut picture = self.trunk.picture(ops, input.x, None)?;
+        let Dims { h, w, .. } = picture.dims();
+        let condition = self.trunk.condition(ops, input.timesteps, y.as_ref())?;
         let prompt = session.prompt(ops, input.context, 0)?;
-        let mut text = ops.linear(&self.context, &prompt.context, Epilogue::default())?;
+        let mut text = ops.linear(&self.trunk.context, &prompt.context, Epilogue::default())?;
         let skipped = input.changes.map(|changes| changes.skipped.double.as_slice()).unwrap_or_default();
-        for (i, block) in self.blocks.iter().enumerate() {
-            if skipped.contains(&i) {
-                continue;
+        for (i, block) in self.trunk.blocks.iter().enumerate() {
+            if !skipped.contains(&i) {
+                (text, picture) = block.forward(ops, text, picture, &condition)?;
             }
-            (text, picture) = block.forward(ops, text, picture, &condition)?;
+            let added = input.control.and_then(|control| control.output.get(i)?.as_deref());
+            picture = controlled(ops, "SD3 transformer", picture, 0, added)?;
         }
         drop(text);
         let last = self.last_modulation.forward(ops, &condition)?;
@@ -245,14 +291,14 @@ impl Denoiser for Mmdit {
     }
 
     fn context_channels(&self) -> usize {
-        self.context.input
+        self.trunk.context.input
     }
 
     fn y_channels(&self) -> Option<usize> {
-        Some(self.pooled.first.input)
+        Some(self.trunk.pooled.first.input)
     }
 
     fn input_channels(&self) -> usize {
-        self.patches.input
+        self.trunk.patches.input
     }
 }

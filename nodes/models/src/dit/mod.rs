@@ -1,7 +1,9 @@
 //! Diffusion transformers: what SD 3, Flux and Z-Image share.
 
 pub mod flux;
+pub mod flux_control;
 pub mod mmdit;
+pub mod mmdit_control;
 pub mod z_image;
 
 use std::sync::Arc;
@@ -103,6 +105,39 @@ pub(crate) fn pad_to_patches(x: &Tensor, patch: usize) -> Result<Tensor> {
         }
     }
     Ok(x)
+}
+
+/// What a control network adds is not for this model.
+pub(crate) fn foreign(model: &'static str, found: String, expected: String) -> Error {
+    let found = format!("{found} from a control network of another model");
+    Error::Input { model, input: "control", found, expected }
+}
+
+/// `x` with what a control network adds to its positions from `start` on.
+pub(crate) fn controlled(
+    ops: &Ops,
+    model: &'static str,
+    x: Act,
+    start: usize,
+    added: Option<&Act>,
+) -> Result<Act> {
+    let Some(added) = added else { return Ok(x) };
+    let (d, a) = (x.dims(), added.dims());
+    let (all, some) = (d.positions(), a.positions());
+    if (d.n, d.c) != (a.n, a.c) || start + some > all {
+        let expected = format!("{} × at most {} tokens of {} channels", d.n, all - start, d.c);
+        return Err(foreign(model, format!("{} × {some} tokens of {} channels", a.n, a.c), expected));
+    }
+    let sum = ops.add(&ops.slice(x.cols(), start, some)?, added, 1.0)?;
+    if some == all {
+        return Ok(sum);
+    }
+    let before = if start > 0 { Some(ops.slice(x.cols(), 0, start)?) } else { None };
+    let end = start + some;
+    let after = if end < all { Some(ops.slice(x.cols(), end, all - end)?) } else { None };
+    drop(x);
+    let parts: Vec<&Act> = before.iter().chain([&sum]).chain(&after).collect();
+    ops.concat_stream(&parts)
 }
 
 /// Checks what every transformer reads.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::transformers;
 use crate::source::Source;
 
 /// Which component is patched, and so which spellings its modules have.
@@ -50,6 +51,9 @@ impl Keys {
                 for (module, other) in unet_diffusers(&names) {
                     keys.denoiser(&other, &format!("{module}.weight"), None);
                 }
+                for (module, target) in transformers::modules(base) {
+                    keys.denoiser(&module, &target.tensor, target.rows);
+                }
             }
             Spelling::TextEncoder(number) => {
                 for (module, tensor) in modules().filter(|(m, _)| m.starts_with("text_model.")) {
@@ -76,7 +80,9 @@ impl Keys {
         for prefix in ["lora_unet_", "lora_transformer_", "lycoris_"] {
             self.insert(format!("{prefix}{joined}"), tensor, rows);
         }
-        for prefix in ["diffusion_model.", "unet.", "transformer.", "model.diffusion_model.", ""] {
+        for prefix in
+            ["diffusion_model.", "unet.", "transformer.", "base_model.model.", "model.diffusion_model.", ""]
+        {
             self.insert(format!("{prefix}{module}"), tensor, rows);
         }
         // The first LoRAs of the diffusers library hung them on the attention's processor.

@@ -8,6 +8,7 @@
 mod delta;
 mod keys;
 mod rotation;
+mod transformers;
 
 use std::{
     collections::{BTreeMap, HashMap},

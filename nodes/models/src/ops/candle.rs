@@ -301,6 +301,13 @@ impl Candle {
         self.act(Dims::tokens(x.act.dims.n, len, x.len), part)
     }
 
+    pub(super) fn gather(&self, x: &Act, index: &[u32]) -> Result<Act> {
+        let values = tensor(x)?;
+        let index = Tensor::new(index, values.device())?;
+        let y = values.contiguous()?.index_select(&index, 1)?;
+        self.act(Dims::tokens(x.dims.n, x.dims.positions(), x.dims.c), y)
+    }
+
     pub(super) fn resize_nearest(&self, x: &Act, h: usize, w: usize) -> Result<Act> {
         let d = x.dims;
         let y = image(&[x], d)?.contiguous()?.upsample_nearest2d(h, w)?;

@@ -396,6 +396,14 @@ impl Cpu {
         Ok(y)
     }
 
+    pub(super) fn gather(&self, x: &Act, index: &[u32]) -> Result<Act> {
+        let d = x.dims;
+        let mut y = self.new_act(Dims::tokens(d.n, index.len(), d.c), Out::Stream)?;
+        let (values, out) = (stream(x)?, buf_mut(&mut y)?.as_f32_mut());
+        self.kernels.threads().run(|| rows::gather(values, d, index, out));
+        Ok(y)
+    }
+
     pub(super) fn resize_nearest(&self, x: &Act, h: usize, w: usize) -> Result<Act> {
         let d = x.dims;
         let mut y = self.new_act(Dims { h, w, ..d }, Out::Stream)?;

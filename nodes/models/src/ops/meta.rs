@@ -224,6 +224,10 @@ impl Meta {
         Ok(self.act(Dims::tokens(x.act.dims.n, len, x.len), Out::Operand))
     }
 
+    pub(super) fn gather(&self, x: &Act, index: &[u32]) -> Result<Act> {
+        Ok(self.act(Dims::tokens(x.dims.n, index.len(), x.dims.c), Out::Stream))
+    }
+
     pub(super) fn resize_nearest(&self, x: &Act, h: usize, w: usize) -> Result<Act> {
         Ok(self.act(Dims { h, w, ..x.dims }, Out::Stream))
     }

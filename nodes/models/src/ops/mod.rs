@@ -351,6 +351,12 @@ impl Ops {
         dispatch!(self, b => b.slice(x, start, len))
     }
 
+    /// Positions of every sample in another order: `index` says for each where it stands now.
+    pub(crate) fn gather(&self, x: &Act, index: &[u32]) -> Result<Act> {
+        debug_assert_eq!(x.dims().positions(), index.len());
+        dispatch!(self, b => b.gather(x, index))
+    }
+
     /// Nearest-neighbour resize.
     pub fn resize_nearest(&self, x: &Act, h: usize, w: usize) -> Result<Act> {
         dispatch!(self, b => b.resize_nearest(x, h, w))

@@ -52,6 +52,16 @@ fn each<A: Copy + Sync, B: Send>(
     }
 }
 
+/// Rows of every sample in another order.
+pub(super) fn gather(x: &[f32], d: Dims, index: &[u32], out: &mut [f32]) {
+    let sample = d.positions() * d.c;
+    for (out, x) in out.chunks_exact_mut((index.len() * d.c).max(1)).zip(x.chunks_exact(sample.max(1))) {
+        out.par_chunks_mut(d.c).zip(index).with_min_len(64).for_each(|(out, at)| {
+            out.copy_from_slice(&x[*at as usize * d.c..][..d.c]);
+        });
+    }
+}
+
 /// Applies a function in place, value by value.
 pub(super) fn apply(out: &mut Buf, f: Activation) {
     let scalar = |x: f32| match f {

@@ -139,7 +139,7 @@ fn load_blocks(w: &Loader<'_>, part: &str) -> Result<Vec<[Dense; 3]>> {
 }
 
 /// Squares of `f × f` pixels to channels, edges repeated to a whole square.
-fn fold(x: &Tensor, f: usize) -> Result<Tensor> {
+pub(super) fn fold(x: &Tensor, f: usize) -> Result<Tensor> {
     if f == 1 {
         return Ok(x.clone());
     }

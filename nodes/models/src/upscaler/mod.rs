@@ -1,13 +1,16 @@
-//! Upscale models: ESRGAN in its old and new layouts, and RealESRGAN's compact network.
+//! Upscale models: ESRGAN in its old and new layouts, RealESRGAN's compact network, and SwinIR.
 
 mod compact;
 mod esrgan;
+mod swin;
+mod windows;
 
 use candle_core::Tensor;
 
 use crate::{Error, LoadOptions, Params, Result, ops::Ops, params::load, source::Source};
 use compact::Compact;
 use esrgan::Esrgan;
+use swin::SwinIr;
 
 /// A network that enlarges pictures by a whole factor.
 pub struct Upscaler {
@@ -19,6 +22,7 @@ pub struct Upscaler {
 enum Network {
     Esrgan(Esrgan),
     Compact(Compact),
+    SwinIr(Box<SwinIr>),
 }
 
 impl Upscaler {
@@ -28,8 +32,11 @@ impl Upscaler {
             if w.has("body.0.weight") && w.has("body.1.weight") {
                 return Ok(Network::Compact(Compact::load(w)?));
             }
-            match Esrgan::load(w)? {
-                Some(esrgan) => Ok(Network::Esrgan(esrgan)),
+            if let Some(esrgan) = Esrgan::load(w)? {
+                return Ok(Network::Esrgan(esrgan));
+            }
+            match SwinIr::load(w)? {
+                Some(swin) => Ok(Network::SwinIr(Box::new(swin))),
                 None => Err(Error::MissingTensor { what: "upscale model", name: "model.0.weight".into() }),
             }
         })?;
@@ -41,6 +48,7 @@ impl Upscaler {
         match &self.network {
             Network::Esrgan(n) => n.scale(),
             Network::Compact(n) => n.scale(),
+            Network::SwinIr(n) => n.scale(),
         }
     }
 
@@ -53,10 +61,10 @@ impl Upscaler {
     pub fn upscale(&self, pixels: &Tensor) -> Result<Tensor> {
         let (_, _, h, w) = pixels.dims4()?;
         let y = match &self.network {
-            Network::Esrgan(n) => n.forward(&self.ops, pixels)?,
-            Network::Compact(n) => n.forward(&self.ops, pixels)?,
+            Network::Esrgan(n) => self.ops.to_nchw(&n.forward(&self.ops, pixels)?)?,
+            Network::Compact(n) => self.ops.to_nchw(&n.forward(&self.ops, pixels)?)?,
+            Network::SwinIr(n) => n.forward(&self.ops, pixels)?,
         };
-        let y = self.ops.to_nchw(&y)?;
         // A network that folds pixels into channels first was given a multiple of its fold.
         Ok(y.narrow(2, 0, h * self.scale())?.narrow(3, 0, w * self.scale())?.contiguous()?)
     }

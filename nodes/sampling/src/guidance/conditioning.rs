@@ -65,6 +65,19 @@ pub enum Area {
     },
 }
 
+impl Area {
+    /// Rows and columns that it has in a latent of so many, before it is cut at the latent's edges.
+    pub fn size(self, rows: usize, columns: usize) -> [usize; 2] {
+        let share = |share: f64, of: usize| ((share * of as f64).round_ties_even().max(0.0) as usize).max(1);
+        match self {
+            Self::Cells { height, width, .. } => [height.min(rows), width.min(columns)],
+            Self::Share { height, width, .. } => {
+                [share(height, rows).min(rows), share(width, columns).min(columns)]
+            }
+        }
+    }
+}
+
 /// A map of weights over the picture.
 #[derive(Clone, Debug)]
 pub struct Mask {

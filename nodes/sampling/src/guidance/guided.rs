@@ -5,6 +5,7 @@ use candle_core::Tensor;
 use super::combine::{self, Scales};
 use super::conditioning::{Conditioning, Opaque};
 use super::hooks::Hooks;
+use super::lazy::Lazy;
 use super::model::{InputContext, Model, Side};
 use super::predict::Evaluator;
 use super::prepare::{Prepared, prepare};
@@ -113,6 +114,7 @@ pub struct Guided<'a> {
     sides: Vec<(Side, Vec<Prepared>)>,
     scales: Scales,
     hooks: &'a Hooks,
+    lazy: Option<Lazy>,
 }
 
 impl<'a> Guided<'a> {
@@ -131,12 +133,20 @@ impl<'a> Guided<'a> {
             sides,
             scales: guidance.scales(),
             hooks,
+            lazy: hooks.lazy.map(|settings| Lazy::new(settings, sampling)),
         })
     }
 
     /// The clean latent that `x` at noise level `sigma` stands for. `needs_negative` asks for the negative
     /// side even where the scales make it irrelevant.
     pub fn predict(&mut self, x: &Tensor, sigma: f64, needs_negative: bool) -> Result<Prediction> {
+        let Some(mut lazy) = self.lazy.take() else { return self.compute(x, sigma, needs_negative) };
+        let found = lazy.answer(x, sigma, || self.compute(x, sigma, needs_negative));
+        self.lazy = Some(lazy);
+        found
+    }
+
+    fn compute(&mut self, x: &Tensor, sigma: f64, needs_negative: bool) -> Result<Prediction> {
         let left_out =
             if needs_negative || self.hooks.needs_negative { &[][..] } else { self.scales.irrelevant() };
         let wanted: Vec<(Side, Option<&[Prepared]>)> = self

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use candle_core::Tensor;
 
 use super::conditioning::Opaque;
+use super::lazy::LazyReuse;
 use super::model::Side;
 use crate::Result;
 use crate::model_sampling::ModelSampling;
@@ -23,6 +24,8 @@ pub struct Hooks {
     pub denoise_mask: Option<DenoiseMaskFunction>,
     /// Changes of the model's layers for the negative side alone.
     pub negative_patch: Option<NegativePatch>,
+    /// When a step takes the answer of an earlier one.
+    pub lazy: Option<LazyReuse>,
     /// Whether the negative side is evaluated even where the scale makes it irrelevant, because a hook
     /// reads it.
     pub needs_negative: bool,
@@ -36,6 +39,7 @@ impl fmt::Debug for Hooks {
             .field("post_cfg", &self.post_cfg.len())
             .field("denoise_mask", &self.denoise_mask.is_some())
             .field("negative_patch", &self.negative_patch)
+            .field("lazy", &self.lazy)
             .field("needs_negative", &self.needs_negative)
             .finish()
     }

@@ -12,6 +12,7 @@ pub mod functions;
 mod guided;
 mod hooks;
 mod inputs;
+mod lazy;
 mod model;
 mod predict;
 mod prepare;
@@ -24,4 +25,5 @@ pub use hooks::{
     PostCfgFunction, PreCfgArgs, PreCfgFunction,
 };
 pub use inputs::{ModelInput, ModelInputs};
+pub use lazy::LazyReuse;
 pub use model::{InputContext, Model, ModelCall, Side};

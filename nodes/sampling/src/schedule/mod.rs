@@ -19,7 +19,7 @@ pub use by_range::{exponential, karras, kl_optimal, laplace, polyexponential, vp
 pub use by_timestep::{ddim_uniform, normal, sd_turbo, sgm_uniform, simple};
 pub use edit::{Spacing, extend_intermediate, flip, manual, set_first, split, split_denoise};
 pub use linear_quadratic::linear_quadratic;
-pub use tables::{TimestepFamily, align_your_steps};
+pub use tables::{FlowFamily, TimestepFamily, align_your_steps, optimal_steps};
 
 use crate::model_sampling::ModelSampling;
 use crate::tensor::round_to_f32;

@@ -55,12 +55,54 @@ impl TimestepFamily {
 /// Empty where `denoise` is 0.
 pub fn align_your_steps(family: TimestepFamily, steps: usize, denoise: f64) -> Result<Vec<f64>> {
     at_least_one("AlignYourStepsScheduler", steps)?;
+    through(&family.ten_steps(), steps, denoise)
+}
+
+/// The families for which Optimal Steps has a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlowFamily {
+    /// Flux.
+    Flux,
+    /// Wan.
+    Wan,
+    /// Chroma.
+    Chroma,
+}
+
+impl FlowFamily {
+    /// Noise levels that were found to lose least (Pei et al. 2025, "Optimal Stepsize for Diffusion Sampling",
+    /// `bebebe666/OptimalSteps`); Chroma's are its makers'.
+    fn levels(self) -> &'static [f64] {
+        match self {
+            Self::Flux => {
+                &[0.9968, 0.9886, 0.9819, 0.975, 0.966, 0.9471, 0.9158, 0.8287, 0.5512, 0.2808, 0.001]
+            }
+            Self::Wan => &[
+                1.0, 0.997, 0.995, 0.993, 0.991, 0.989, 0.987, 0.985, 0.98, 0.975, 0.973, 0.968, 0.96, 0.946,
+                0.927, 0.902, 0.864, 0.776, 0.539, 0.208, 0.001,
+            ],
+            Self::Chroma => &[
+                0.992, 0.99, 0.988, 0.985, 0.982, 0.978, 0.973, 0.968, 0.961, 0.953, 0.943, 0.931, 0.917,
+                0.9, 0.881, 0.858, 0.832, 0.802, 0.769, 0.731, 0.69, 0.646, 0.599, 0.55, 0.501, 0.451, 0.402,
+                0.355, 0.311, 0.27, 0.232, 0.199, 0.169, 0.143, 0.12, 0.101, 0.084, 0.07, 0.058, 0.048,
+                0.001,
+            ],
+        }
+    }
+}
+
+/// As [`align_your_steps`], for models of flows.
+pub fn optimal_steps(family: FlowFamily, steps: usize, denoise: f64) -> Result<Vec<f64>> {
+    at_least_one("OptimalStepsScheduler", steps)?;
+    through(family.levels(), steps, denoise)
+}
+
+fn through(table: &[f64], steps: usize, denoise: f64) -> Result<Vec<f64>> {
     if denoise.is_nan() || denoise <= 0.0 {
         return Ok(Vec::new());
     }
     let kept = if denoise < 1.0 { (steps as f64 * denoise).round_ties_even() as usize } else { steps };
-    let table = family.ten_steps();
-    let mut sigmas = if steps + 1 == table.len() { table.to_vec() } else { log_linear(&table, steps + 1) };
+    let mut sigmas = if steps + 1 == table.len() { table.to_vec() } else { log_linear(table, steps + 1) };
     let mut sigmas = sigmas.split_off(sigmas.len().saturating_sub(kept + 1));
     if let Some(last) = sigmas.last_mut() {
         *last = 0.0;
@@ -93,5 +135,41 @@ mod tests {
         }
         assert_eq!(align_your_steps(TimestepFamily::Sdxl, 10, 0.5).unwrap().len(), 6);
         assert!(align_your_steps(TimestepFamily::Svd, 10, 0.0).unwrap().is_empty());
+    }
+
+    /// ComfyUI 0.3.64's numbers.
+    #[test]
+    fn optimal_steps_are_comfyui_s() {
+        let cases: [(FlowFamily, usize, f64, &[f64]); 3] = [
+            (
+                FlowFamily::Flux,
+                7,
+                1.0,
+                &[0.9968, 0.985723, 0.9759827, 0.9605618, 0.9246358, 0.7818061, 0.3749133, 0.0],
+            ),
+            (
+                FlowFamily::Wan,
+                20,
+                0.5,
+                &[0.973, 0.968, 0.96, 0.946, 0.927, 0.902, 0.864, 0.776, 0.539, 0.208, 0.0],
+            ),
+            (
+                FlowFamily::Chroma,
+                24,
+                0.8,
+                &[
+                    0.9583259, 0.943, 0.9216431, 0.8936216, 0.858, 0.8118778, 0.7561188, 0.69, 0.6142739,
+                    0.5331561, 0.451, 0.370022, 0.2966845, 0.232, 0.1784605, 0.1348811, 0.101, 0.0743861,
+                    0.0544543, 0.0,
+                ],
+            ),
+        ];
+        for (family, steps, denoise, expected) in cases {
+            let found = optimal_steps(family, steps, denoise).unwrap();
+            assert_eq!(found.len(), expected.len(), "{family:?}");
+            for (found, expected) in found.iter().zip(expected) {
+                assert!((found - expected).abs() < 2e-7, "{family:?}: {found}, expected {expected}");
+            }
+        }
     }
 }

@@ -85,6 +85,8 @@ pub enum Prediction {
     VEdm,
     /// The flow from noise to picture.
     Flow,
+    /// Another picture of what a picture shows.
+    Picture,
 }
 
 /// What a model makes.
@@ -136,6 +138,7 @@ families! {
     Sd2Inpaint "sd2-inpaint" "Stable Diffusion 2.x inpainting" Image;
     Sd2Depth "sd2-depth" "Stable Diffusion 2.x depth" Image;
     Sd2Unclip "sd2-unclip" "Stable Diffusion 2.x unCLIP" Image;
+    Lotus "lotus" "Lotus" Image;
     SdUpscale4x "sd-x4-upscaler" "Stable Diffusion x4 upscaler" Image;
     Sdxl "sdxl" "Stable Diffusion XL" Image;
     SdxlInpaint "sdxl-inpaint" "Stable Diffusion XL inpainting" Image;
@@ -192,7 +195,10 @@ families! {
     // What stands on top of another model.
     ControlNetUnet "controlnet" "ControlNet" Image;
     ControlNetUnion "controlnet-union" "ControlNet Union" Image;
-    ControlNetDit "controlnet-dit" "ControlNet of a transformer" Image;
+    ControlNetFlux "controlnet-flux" "ControlNet of Flux" Image;
+    ControlNetSd3 "controlnet-sd3" "ControlNet of Stable Diffusion 3" Image;
+    ControlNetSd35Large "controlnet-sd3.5-large" "ControlNet of Stable Diffusion 3.5 large" Image;
+    ControlNetDit "controlnet-dit" "ControlNet of another transformer" Image;
     ControlLora "control-lora" "Control-LoRA" Image;
     T2iAdapter "t2i-adapter" "T2I adapter" Image;
     Lora "lora" "LoRA" Image;

@@ -24,6 +24,7 @@ pub(super) fn find(file: &WeightSource, denoiser: &mut Component) -> Result<()> 
         }
         Sd1 | Sd1Inpaint | Sd1Edit | SdxlEdit | Sd2Inpaint | Sd2Depth | HunyuanDit | PixArt
         | StableCascade => (Prediction::Eps, None),
+        Lotus => (Prediction::Picture, None),
         SdUpscale4x | Svd => (Prediction::V, None),
         _ => (Prediction::Flow, None),
     };

@@ -50,6 +50,50 @@ pub(super) const ON_TOP: Place = Place {
             &[Has("task_embedding"), Ends("controlnet_cond_embedding.conv_in.weight")],
         ),
         row(Part::ControlNet, ControlNetUnet, Diffusers, &[Has("controlnet_cond_embedding.conv_in.weight")]),
+        // MistoLine's, XLabs', then InstantX's, which the diffusers library reads.
+        row(
+            Part::ControlNet,
+            ControlNetFlux,
+            Alternative,
+            &[Has("controlnet_blocks.0.linear.weight"), Has("input_cond_block.encoder.0.weight")],
+        ),
+        row(
+            Part::ControlNet,
+            ControlNetFlux,
+            Original,
+            &[Has("controlnet_blocks.0.weight"), Has("double_blocks.0.img_attn.norm.key_norm.scale")],
+        ),
+        row(
+            Part::ControlNet,
+            ControlNetFlux,
+            Diffusers,
+            &[
+                Has("controlnet_blocks.0.weight"),
+                Has("controlnet_x_embedder.weight"),
+                Has("transformer_blocks.0.attn.norm_added_q.weight"),
+                Has("time_text_embed.text_embedder.linear_1.weight"),
+            ],
+        ),
+        row(
+            Part::ControlNet,
+            ControlNetSd35Large,
+            Original,
+            &[
+                Has("controlnet_blocks.0.weight"),
+                Has("pos_embed_input.proj.weight"),
+                Has("transformer_blocks.0.adaLN_modulation.1.weight"),
+            ],
+        ),
+        row(
+            Part::ControlNet,
+            ControlNetSd3,
+            Diffusers,
+            &[
+                Has("controlnet_blocks.0.weight"),
+                Has("pos_embed_input.proj.weight"),
+                Has("transformer_blocks.0.attn.add_q_proj.weight"),
+            ],
+        ),
         row(Part::ControlNet, ControlNetDit, Diffusers, &[Has("controlnet_blocks.0.weight")]),
         row(Part::ControlNet, ControlNetDit, Original, &[Has("controlnet_blocks.0.bias")]),
         row(Part::ControlNet, T2iAdapter, Original, &[Has("body.0.in_conv.weight")]),
@@ -129,6 +173,14 @@ pub(super) const DENOISERS: Place = Place {
             ],
         ),
         denoiser(SdUpscale4x, &[Has("label_emb.weight"), Dim("input_blocks.0.0.weight", 1, 7)]),
+        denoiser(
+            Lotus,
+            &[
+                Has("label_emb.0.0.weight"),
+                Rank("input_blocks.1.1.proj_in.weight", 2),
+                Dim("label_emb.0.0.weight", 1, 4),
+            ],
+        ),
         denoiser(Sd2Unclip, &[Has("label_emb.0.0.weight"), Rank("input_blocks.1.1.proj_in.weight", 2)]),
         denoiser(
             Sd2Inpaint,
@@ -172,6 +224,26 @@ pub(super) const DENOISERS: Place = Place {
             Sdxl,
             Diffusers,
             &[Has("add_embedding.linear_1.weight"), Dim("conv_in.weight", 1, 4)],
+        ),
+        row(
+            Part::Denoiser,
+            Lotus,
+            Diffusers,
+            &[
+                Has("class_embedding.linear_1.weight"),
+                Rank("down_blocks.0.attentions.0.proj_in.weight", 2),
+                Dim("class_embedding.linear_1.weight", 1, 4),
+            ],
+        ),
+        row(
+            Part::Denoiser,
+            Sd2Unclip,
+            Diffusers,
+            &[
+                Has("class_embedding.linear_1.weight"),
+                Rank("down_blocks.0.attentions.0.proj_in.weight", 2),
+                Dim("conv_in.weight", 1, 4),
+            ],
         ),
         row(
             Part::Denoiser,
@@ -543,7 +615,20 @@ pub(super) const UPSCALERS: Place = Place {
             Part::Upscaler,
             SwinIr,
             Original,
-            &[Has("layers.0.residual_group.blocks.0.attn.qkv.weight"), Has("conv_first.weight")],
+            &[
+                Has("layers.0.residual_group.blocks.0.attn.relative_position_bias_table"),
+                Has("conv_first.weight"),
+            ],
+        ),
+        // Squares of pixels become channels first.
+        row(
+            Part::Upscaler,
+            SwinIr,
+            Alternative,
+            &[
+                Has("layers.0.residual_group.blocks.0.attn.relative_position_bias_table"),
+                Has("conv_first.1.weight"),
+            ],
         ),
     ],
 };

@@ -131,3 +131,39 @@ fn inpainting_flux_and_diffusers_names() {
     };
     assert_eq!((flux(64), flux(384), flux(128)), (Family::FluxDev, Family::FluxFill, Family::FluxControl));
 }
+
+/// Networks whose names and shapes the tests of the nodes have, with large dimensions cut.
+fn listed(list: &str, network: &str) -> Vec<(String, Vec<usize>)> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data").join(list);
+    let all: BTreeMap<String, BTreeMap<String, Vec<usize>>> =
+        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    all[network].iter().map(|(n, s)| (n.clone(), s.iter().map(|d| *d.min(&64)).collect())).collect()
+}
+
+#[test]
+fn control_networks_of_transformers_upscalers_and_lotus_are_told_apart() {
+    use Family::*;
+    use Naming::*;
+    for (list, network, family, naming) in [
+        ("transformers.json", "sd3c", ControlNetSd3, Diffusers),
+        ("transformers.json", "sd3i", ControlNetSd3, Diffusers),
+        ("transformers.json", "sd35c", ControlNetSd35Large, Original),
+        ("transformers.json", "fluxi", ControlNetFlux, Diffusers),
+        ("transformers.json", "fluxm", ControlNetFlux, Diffusers),
+        ("transformers.json", "fluxx", ControlNetFlux, Original),
+        ("transformers.json", "fluxy", ControlNetFlux, Alternative),
+        ("pictured.json", "union", ControlNetUnion, Original),
+        ("swinir.json", "nearest", SwinIr, Original),
+    ] {
+        let inspection = inspect(&file(&listed(list, network))).unwrap();
+        let [found] = &inspection.components[..] else { panic!("{network}: {:?}", inspection.components) };
+        assert_eq!((found.family, found.naming), (family, naming), "{network}");
+        assert!(!found.evidence.is_empty());
+    }
+    let lotus: &[(&str, &[usize])] = &[
+        ("class_embedding.linear_1.weight", &[8, 4]),
+        ("down_blocks.0.attentions.0.proj_in.weight", &[8, 8]),
+        ("conv_in.weight", &[8, 4, 3, 3]),
+    ];
+    assert_eq!(family_of(lotus).unwrap(), Lotus);
+}

@@ -5,7 +5,7 @@ mod transformers;
 mod unet;
 mod vae;
 
-use crate::detect::Family;
+use crate::detect::{Family, Naming};
 use crate::{Result, TensorView, WeightError, WeightSource};
 
 pub use vae::vae;
@@ -18,12 +18,43 @@ pub use vae::vae;
 pub fn denoiser(family: Family, source: &WeightSource) -> Result<Option<WeightSource>> {
     use Family::*;
     Ok(match family {
-        Sd1 | Sd1Inpaint | Sd1Edit | Sd2 | Sd2Inpaint | Sdxl | SdxlInpaint | SdxlEdit | SdxlRefiner => {
-            Some(unet::unet(source))
-        }
+        Sd1 | Sd1Inpaint | Sd1Edit | Sd2 | Sd2Inpaint | Sd2Unclip | Lotus | Sdxl | SdxlInpaint | SdxlEdit
+        | SdxlRefiner => Some(unet::unet(source)),
         FluxDev | FluxSchnell | FluxFill | FluxControl => Some(transformers::flux(source)?),
-        Sd3 | Sd35 => Some(transformers::sd3(source)?),
+        Sd3 | Sd35 => Some(transformers::sd3(source, true)?),
+        ZImage => Some(transformers::z_image(source)?),
         _ => None,
+    })
+}
+
+/// A control network's tensors under the names of the transformer that it guides, in that one's single files; `None`
+/// where it is of no transformer.
+///
+/// # Errors
+/// Where tensors that belong together do not fit together.
+pub fn control(family: Family, naming: Naming, source: &WeightSource) -> Result<Option<WeightSource>> {
+    Ok(match (family, naming) {
+        (Family::ControlNetFlux, Naming::Diffusers) => {
+            Some(control_layers(source).joined(&transformers::flux(source)?))
+        }
+        (Family::ControlNetFlux, _) => Some(source.renamed(|name| {
+            let single = name.strip_prefix("single_controlnet_blocks.");
+            Some(single.map_or_else(|| name.to_owned(), |rest| format!("controlnet_single_blocks.{rest}")))
+        })),
+        (Family::ControlNetSd3, _) => Some(control_layers(source).joined(&transformers::sd3(source, false)?)),
+        (Family::ControlNetSd35Large, _) => Some(transformers::sd35_control(source)),
+        _ => None,
+    })
+}
+
+/// What a control network has beside a transformer's blocks.
+fn control_layers(source: &WeightSource) -> WeightSource {
+    source.renamed(|name| match name.strip_prefix("controlnet_x_embedder.") {
+        Some(rest) => Some(format!("pos_embed_input.{rest}")),
+        None => ["controlnet_", "pos_embed_input."]
+            .iter()
+            .any(|beginning| name.starts_with(beginning))
+            .then(|| name.to_owned()),
     })
 }
 

@@ -280,6 +280,34 @@ fn sd3_becomes_its_first_release() {
             there.push((format!("transformer_blocks.{i}.{norm}.weight"), vec![WIDTH]));
         }
     }
-    let found = names(&transformers::sd3(&file(&there)).unwrap());
+    let found = names(&transformers::sd3(&file(&there), true).unwrap());
     assert!(found == expected, "{:?}", differences(&found, &expected));
+}
+
+#[test]
+fn z_image_becomes_its_first_release() {
+    const WIDTH: usize = 2;
+    let path = format!("{}/../tests/data/layers.json", env!("CARGO_MANIFEST_DIR"));
+    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let expected: BTreeSet<String> = json["z"].as_object().unwrap().keys().cloned().collect();
+    let mut there = Vec::new();
+    for name in &expected {
+        let name = name
+            .replace("x_embedder.", "all_x_embedder.2-1.")
+            .replace("final_layer.", "all_final_layer.2-1.")
+            .replace(".attention.q_norm.", ".attention.norm_q.")
+            .replace(".attention.k_norm.", ".attention.norm_k.")
+            .replace(".attention.out.", ".attention.to_out.0.");
+        if name.contains(".attention.qkv.") {
+            let each = ["to_q", "to_k", "to_v"].map(|part| name.replace("qkv", part));
+            there.extend(each.map(|name| (name, vec![WIDTH, WIDTH])));
+        } else {
+            there.push((name, vec![WIDTH]));
+        }
+    }
+    let translated = transformers::z_image(&file(&there)).unwrap();
+    let found = names(&translated);
+    assert!(found == expected, "{:?}", differences(&found, &expected));
+    let qkv = translated.shape("layers.0.attention.qkv.weight");
+    assert_eq!(qkv, Some(&[3 * WIDTH, WIDTH][..]));
 }

@@ -61,8 +61,49 @@ pub(super) fn flux(source: &WeightSource) -> Result<WeightSource> {
     Ok(t.finish())
 }
 
-/// Stable Diffusion 3's tensors under the names of its first release.
-pub(super) fn sd3(source: &WeightSource) -> Result<WeightSource> {
+/// Z-Image's tensors under the names of its first release: most have them already.
+pub(super) fn z_image(source: &WeightSource) -> Result<WeightSource> {
+    let mut t = Translation::new(source);
+    for list in ["layers", "noise_refiner", "context_refiner"] {
+        for i in 0..count(source, &format!("{list}.")) {
+            let block = format!("{list}.{i}.attention");
+            let parts = ["to_q", "to_k", "to_v"].map(|part| format!("{block}.{part}"));
+            t.fused(&parts, &format!("{block}.qkv"))?;
+            t.layer(&format!("{block}.to_out.0"), &format!("{block}.out"));
+            t.layer(&format!("{block}.norm_q"), &format!("{block}.q_norm"));
+            t.layer(&format!("{block}.norm_k"), &format!("{block}.k_norm"));
+        }
+    }
+    let inside = [".attention.to_", ".attention.norm_q.", ".attention.norm_k."];
+    let rest = source.renamed(|name| {
+        let outside = [("all_x_embedder.2-1.", "x_embedder."), ("all_final_layer.2-1.", "final_layer.")];
+        match outside.iter().find_map(|(there, here)| Some((name.strip_prefix(there)?, here))) {
+            Some((rest, here)) => Some(format!("{here}{rest}")),
+            None => (!inside.iter().any(|part| name.contains(part))).then(|| name.to_owned()),
+        }
+    });
+    Ok(t.finish().joined(&rest))
+}
+
+/// A control network of Stable Diffusion 3.5 large under the names of that transformer's first release: its blocks have
+/// them already.
+pub(super) fn sd35_control(source: &WeightSource) -> WeightSource {
+    let whole = [
+        ("pos_embed.proj.", "x_embedder.proj."),
+        ("time_text_embed.timestep_embedder.linear_1.", "t_embedder.mlp.0."),
+        ("time_text_embed.timestep_embedder.linear_2.", "t_embedder.mlp.2."),
+        ("time_text_embed.text_embedder.linear_1.", "y_embedder.mlp.0."),
+        ("time_text_embed.text_embedder.linear_2.", "y_embedder.mlp.2."),
+    ];
+    source.renamed(|name| {
+        let found = whole.iter().find_map(|(there, here)| Some((name.strip_prefix(there)?, here)));
+        Some(found.map_or_else(|| name.to_owned(), |(rest, here)| format!("{here}{rest}")))
+    })
+}
+
+/// Stable Diffusion 3's tensors under the names of its first release; of the `whole` transformer, or of its first
+/// blocks.
+pub(super) fn sd3(source: &WeightSource, whole: bool) -> Result<WeightSource> {
     let mut t = Translation::new(source);
     for (from, to) in [("timestep", "t"), ("text", "y")] {
         let from = format!("time_text_embed.{from}_embedder");
@@ -85,7 +126,7 @@ pub(super) fn sd3(source: &WeightSource) -> Result<WeightSource> {
         t.layer(&format!("{from}.norm1.linear"), &format!("{picture}.adaLN_modulation.1"));
         let (there, here) = (format!("{from}.norm1_context.linear"), format!("{text}.adaLN_modulation.1"));
         // The text of the last block goes no further: a modulation of the last kind.
-        if i + 1 == blocks {
+        if whole && i + 1 == blocks {
             t.turned(&there, &here)?;
         } else {
             t.layer(&there, &here);

@@ -14,12 +14,14 @@ const RESNET: [(&str, &str); 6] = [
 ];
 
 /// What stands outside of the blocks.
-const ROOT: [(&str, &str); 7] = [
+const ROOT: [(&str, &str); 9] = [
     ("conv_in.", "input_blocks.0.0."),
     ("time_embedding.linear_1.", "time_embed.0."),
     ("time_embedding.linear_2.", "time_embed.2."),
     ("add_embedding.linear_1.", "label_emb.0.0."),
     ("add_embedding.linear_2.", "label_emb.0.2."),
+    ("class_embedding.linear_1.", "label_emb.0.0."),
+    ("class_embedding.linear_2.", "label_emb.0.2."),
     ("conv_norm_out.", "out.0."),
     ("conv_out.", "out.2."),
 ];
