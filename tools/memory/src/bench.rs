@@ -120,6 +120,16 @@ impl EventSink for Loads {
 
 impl Bench {
     pub(crate) fn new(setup: &Setup, keep: Keep, budget: Option<u64>) -> Result<Self> {
+        Self::caching(setup, keep, budget, CachePolicy::None)
+    }
+
+    /// One that keeps results as `cache` says.
+    pub(crate) fn caching(
+        setup: &Setup,
+        keep: Keep,
+        budget: Option<u64>,
+        cache: CachePolicy,
+    ) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
         let kernels = Kernels::new(Threads::new(threads)?, Pool::new())?;
@@ -139,7 +149,7 @@ impl Bench {
             Keep::Nothing => Residency::new(KeepNothing, budget),
         };
         residency.hand_on_pages(ebb_kernels::heap::hand_on);
-        let config = EngineConfig { cache: CachePolicy::None, ..EngineConfig::default() };
+        let config = EngineConfig { cache, ..EngineConfig::default() };
         let engine = Engine::new(Arc::new(registry), residency, config);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         Ok(Self { engine, runtime, _folder: folder })

@@ -1,5 +1,6 @@
 //! Alternating checkpoints: does memory stay where it was, and what does a switch cost?
 
+use ebb_engine::cache::CachePolicy;
 use serde_json::json;
 
 use crate::bench::{Bench, Keep, Setup, text_to_image};
@@ -19,6 +20,9 @@ pub(crate) struct Arguments {
     /// What becomes of weights that nobody uses
     #[arg(long, value_enum, default_value_t = Keep::NextUse)]
     keep: Keep,
+    /// Bytes of results that stay, as `ebb serve --cache budget=BYTES` has it; none where it is left out
+    #[arg(long)]
+    results: Option<u64>,
     /// Pixels of a side of the picture
     #[arg(long, default_value_t = 64)]
     side: u64,
@@ -26,7 +30,8 @@ pub(crate) struct Arguments {
 
 impl Arguments {
     pub(crate) fn run(&self, setup: &Setup) -> anyhow::Result<()> {
-        let bench = Bench::new(setup, self.keep, self.memory)?;
+        let cache = self.results.map_or(CachePolicy::None, CachePolicy::Budget);
+        let bench = Bench::caching(setup, self.keep, self.memory, cache)?;
         let idle = process::anonymous();
         let mut seconds = Vec::new();
         let mut after = Vec::new();
