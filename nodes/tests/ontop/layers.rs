@@ -200,11 +200,8 @@ async fn a_hypernetwork_changes_keys_and_values() {
     assert!(difference(&found, &expected["plain"]) < RUN, "a strength of 0 changes something");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn merges_of_two_models_give_comfyui_s_latents() {
-    let (kit, expected) = (Kit::open("sd1"), reference("layers.safetensors"));
-    let bench = bench(&kit);
-    // The other's denoiser; the rest of its file is the same.
+/// `other.safetensors`, a second checkpoint: its denoiser is another, the rest of its file is the same.
+fn write_other(bench: &Bench, kit: &Kit) {
     let mut other = kit.tensors("tensors", "");
     for (name, tensor) in kit.tensors("tensors", "other.") {
         if name.starts_with("model.diffusion_model.") {
@@ -212,6 +209,13 @@ async fn merges_of_two_models_give_comfyui_s_latents() {
         }
     }
     bench.write("checkpoints", "other.safetensors", &other);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn merges_of_two_models_give_comfyui_s_latents() {
+    let (kit, expected) = (Kit::open("sd1"), reference("layers.safetensors"));
+    let bench = bench(&kit);
+    write_other(&bench, &kit);
     let second = ("second", node("CheckpointLoaderSimple", json!({"ckpt_name": "other.safetensors"})));
     let both = |class: &str, mut more: Json| {
         more["model1"] = json!(["ckpt", 0]);
@@ -241,13 +245,7 @@ async fn merges_of_two_models_give_comfyui_s_latents() {
 async fn a_saved_merge_samples_as_the_merge_itself() {
     let (kit, expected) = (Kit::open("sd1"), reference("layers.safetensors"));
     let bench = bench(&kit);
-    let mut other = kit.tensors("tensors", "");
-    for (name, tensor) in kit.tensors("tensors", "other.") {
-        if name.starts_with("model.diffusion_model.") {
-            other.insert(name, tensor);
-        }
-    }
-    bench.write("checkpoints", "other.safetensors", &other);
+    write_other(&bench, &kit);
     let merge = json!({"model1": ["ckpt", 0], "model2": ["second", 0], "ratio": 0.3});
     let saves = json!({
         "ckpt": node("CheckpointLoaderSimple", json!({"ckpt_name": "sd1.safetensors"})),
