@@ -1,5 +1,7 @@
 //! Names from workflows and requests, resolved to files inside a folder and nowhere else.
 
+use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
 /// Why a name is refused.
@@ -31,6 +33,16 @@ pub enum NameError {
         name: String,
         /// The folder.
         folder: String,
+    },
+    /// The system does not open it.
+    #[error("`{name}` in {folder} cannot be opened: {why}")]
+    Failed {
+        /// The name.
+        name: String,
+        /// The folder.
+        folder: String,
+        /// The system's reason.
+        why: std::io::Error,
     },
 }
 
@@ -72,19 +84,24 @@ pub fn relative(name: &str, folder: &Path) -> Result<PathBuf, NameError> {
     Ok(path)
 }
 
-/// The existing file that a name means: links are followed first and the result must be inside.
+/// Opens the file that a name means. Links are followed, and the file that is opened is inside.
 ///
 /// # Errors
-/// Where the name is unsafe, leads out, or there is no such file.
-pub fn existing(folder: &Path, name: &str) -> Result<PathBuf, NameError> {
+/// Where the name is unsafe, leads out, there is no such file, or it cannot be opened.
+pub fn open(folder: &Path, name: &str) -> Result<File, NameError> {
     let path = folder.join(relative(name, folder)?);
-    let missing = || NameError::Missing { name: name.to_owned(), folder: folder.display().to_string() };
+    let here = || folder.display().to_string();
+    let missing = || NameError::Missing { name: name.to_owned(), folder: here() };
+    let escapes = || NameError::Escapes { name: name.to_owned(), folder: here() };
     let real = path.canonicalize().map_err(|_| missing())?;
     let root = folder.canonicalize().map_err(|_| missing())?;
-    if !real.starts_with(&root) {
-        return Err(NameError::Escapes { name: name.to_owned(), folder: folder.display().to_string() });
-    }
-    Ok(real)
+    let inside = real.strip_prefix(&root).map_err(|_| escapes())?;
+    // What was looked up may have been replaced by a link since.
+    ebb_weights::open_beneath(&root, inside).map_err(|why| match why.kind() {
+        _ if ebb_weights::is_escape(&why) => escapes(),
+        ErrorKind::NotFound => missing(),
+        _ => NameError::Failed { name: name.to_owned(), folder: here(), why },
+    })
 }
 
 /// A folder inside another, made where it is missing; links are followed before the check.
@@ -142,7 +159,7 @@ mod tests {
         std::fs::write(outside.join("secret"), "x").unwrap();
         std::os::unix::fs::symlink(outside.join("secret"), inside.join("link")).unwrap();
         std::os::unix::fs::symlink(&outside, inside.join("folder")).unwrap();
-        assert!(matches!(existing(&inside, "link"), Err(NameError::Escapes { .. })));
+        assert!(matches!(open(&inside, "link"), Err(NameError::Escapes { .. })));
         assert!(subfolder(&inside, "folder/deeper").is_err());
         assert!(!outside.join("deeper").exists());
         assert!(subfolder(&inside, "a/b").unwrap().is_dir());

@@ -1,5 +1,6 @@
 //! The folders that nodes read pictures from and leave them in.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use ebb_engine::node::{Changed, Inputs, NodeError, Verdict};
@@ -25,19 +26,19 @@ impl Folders {
         Self { input: base.join("input"), output: base.join("output"), temp: base.join("temp") }
     }
 
-    /// The file that a name means: in the input folder, or where a suffix ` [output]`, ` [temp]`
+    /// Opens the file that a name means: in the input folder, or where a suffix ` [output]`, ` [temp]`
     /// or ` [input]` says.
     ///
     /// # Errors
-    /// Where the name is unsafe or there is no such file.
-    pub fn annotated(&self, name: &str) -> Result<PathBuf, NameError> {
+    /// As [`files::open`].
+    pub fn open(&self, name: &str) -> Result<File, NameError> {
         let folders = [(" [output]", &self.output), (" [input]", &self.input), (" [temp]", &self.temp)];
         for (suffix, folder) in folders {
             if let Some(name) = name.strip_suffix(suffix) {
-                return files::existing(folder, name);
+                return files::open(folder, name);
             }
         }
-        files::existing(&self.input, name)
+        files::open(&self.input, name)
     }
 
     /// The files in the input folder with one of these endings, by name; those of subfolders are
@@ -56,15 +57,15 @@ impl Folders {
         names
     }
 
-    /// The file that an input names.
-    pub(crate) fn find_file(&self, inputs: &Inputs, input: &str) -> Result<PathBuf, NodeError> {
-        self.annotated(inputs.str(input)?).map_err(|e| NodeError::input(input, e.to_string()))
+    /// Opens the file that an input names.
+    pub(crate) fn open_input(&self, inputs: &Inputs, input: &str) -> Result<File, NodeError> {
+        self.open(inputs.str(input)?).map_err(|e| NodeError::input(input, e.to_string()))
     }
 
     /// The content's hash: a file that was replaced under its name is another value.
     pub(crate) fn fingerprint(&self, inputs: &Inputs, input: &str) -> Result<Option<Changed>, NodeError> {
         let failed = |e: std::io::Error| NodeError::input(input, e.to_string());
-        let mut file = std::fs::File::open(self.find_file(inputs, input)?).map_err(failed)?;
+        let mut file = self.open_input(inputs, input)?;
         let mut hash = Sha256::new();
         std::io::copy(&mut file, &mut hash).map_err(failed)?;
         Ok(Some(Changed::Fingerprint(format!("{:x}", hash.finalize()))))
@@ -72,7 +73,7 @@ impl Folders {
 
     /// Whether the file that an input names is there.
     pub(crate) fn check_file(&self, inputs: &Inputs, input: &str, complaint: &str) -> Verdict {
-        match inputs.str(input).map(|name| self.annotated(name)) {
+        match inputs.str(input).map(|name| self.open(name)) {
             Ok(Ok(_)) => Verdict::Accept,
             Ok(Err(error)) => Verdict::Refuse(Some(format!("{complaint}: {error}"))),
             Err(error) => Verdict::Refuse(Some(error.message)),

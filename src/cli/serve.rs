@@ -9,10 +9,7 @@ use clap::ValueEnum;
 use ebb_engine::cache::CachePolicy;
 use ebb_engine::events::{PreviewMethod, Previews};
 use ebb_nodes::Folders as PictureFolders;
-use ebb_web::{
-    Access, EngineWorkshop, Folders, Limits, LogBuffer, MODEL_FOLDERS, ModelFolder, Server, ServerConfig,
-    StartError,
-};
+use ebb_web::{Access, EngineWorkshop, Folders, Limits, LogBuffer, Server, ServerConfig, StartError};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
@@ -233,19 +230,6 @@ fn config(arguments: &Arguments) -> Done<ServerConfig> {
     let PictureFolders { input, output, temp } = folders.pictures();
     let user = user.clone().unwrap_or_else(|| folders.base_directory.join("user"));
     let data = data.clone().unwrap_or_else(|| user.join("ebb"));
-    let found = folders.models()?;
-    let extra = found.kinds().filter(|kind| !MODEL_FOLDERS.contains(kind));
-    let models = MODEL_FOLDERS.iter().copied().chain(extra).map(|name| ModelFolder {
-        name: name.to_owned(),
-        paths: match found.roots(name) {
-            [] => vec![folders.model_root().join(name)],
-            roots => roots.to_vec(),
-        }
-        // Clients are shown these, and don't know in which folder the server was started.
-        .into_iter()
-        .map(|path| std::path::absolute(&path).unwrap_or(path))
-        .collect(),
-    });
     let defaults = Limits::default();
     let mut queue = defaults.queue;
     queue.max_queued = limits.max_queued;
@@ -253,7 +237,7 @@ fn config(arguments: &Arguments) -> Done<ServerConfig> {
     Ok(ServerConfig {
         listen: SocketAddr::new(*listen, *port),
         folders: Folders { input, output, temp, user, data },
-        models: models.collect(),
+        models: Arc::new(folders.models()?.absolute()),
         front_end: front_end.clone(),
         access: Access {
             token: access.token.clone(),

@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ebb_engine::events::Previews;
+use ebb_weights::ModelFolders;
 
 /// Where files live.
 #[derive(Debug, Clone)]
@@ -80,50 +82,6 @@ pub struct Access {
     pub multi_user: bool,
 }
 
-/// A folder name of `/models` and where its files are.
-#[derive(Debug, Clone)]
-pub struct ModelFolder {
-    /// `checkpoints`, `loras` …
-    pub name: String,
-    /// Folders that are searched, in order.
-    pub paths: Vec<PathBuf>,
-}
-
-/// The names that ComfyUI lists, in its order.
-pub const MODEL_FOLDERS: [&str; 20] = [
-    "checkpoints",
-    "configs",
-    "loras",
-    "vae",
-    "text_encoders",
-    "diffusion_models",
-    "clip_vision",
-    "style_models",
-    "embeddings",
-    "diffusers",
-    "vae_approx",
-    "controlnet",
-    "gligen",
-    "upscale_models",
-    "custom_nodes",
-    "hypernetworks",
-    "photomaker",
-    "classifiers",
-    "model_patches",
-    "audio_encoders",
-];
-
-/// ComfyUI's model folders below `models`, with the older names of two of them.
-pub fn model_folders(models: &Path) -> Vec<ModelFolder> {
-    let paths = |name: &str| match name {
-        "text_encoders" => vec![models.join("text_encoders"), models.join("clip")],
-        "diffusion_models" => vec![models.join("unet"), models.join("diffusion_models")],
-        "controlnet" => vec![models.join("controlnet"), models.join("t2i_adapter")],
-        _ => vec![models.join(name)],
-    };
-    MODEL_FOLDERS.iter().map(|&name| ModelFolder { name: name.to_owned(), paths: paths(name) }).collect()
-}
-
 /// All that a server is told.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
@@ -132,7 +90,7 @@ pub struct ServerConfig {
     /// Where files live.
     pub folders: Folders,
     /// Where models live.
-    pub models: Vec<ModelFolder>,
+    pub models: Arc<ModelFolders>,
     /// The official front end's static files, served in place of Ebb's editor.
     pub front_end: Option<PathBuf>,
     /// Who may speak to the server.
@@ -153,7 +111,7 @@ impl ServerConfig {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8188)),
             folders: Folders::below(base),
-            models: model_folders(&base.join("models")),
+            models: Arc::new(ModelFolders::under(base.join("models")).absolute()),
             front_end: None,
             access: Access::default(),
             limits: Limits::default(),

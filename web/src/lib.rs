@@ -37,9 +37,7 @@ mod work;
 mod ws;
 
 pub use app::StartError;
-pub use config::{
-    Access, ConfigError, Folders, Limits, MODEL_FOLDERS, ModelFolder, ServerConfig, model_folders,
-};
+pub use config::{Access, ConfigError, Folders, Limits, ServerConfig};
 pub use ops::logs::{LogBuffer, LogWriter};
 pub use serve::Server;
 pub use work::engine::EngineWorkshop;

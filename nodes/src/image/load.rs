@@ -1,7 +1,9 @@
 //! `LoadImage`, `LoadImageOutput`, `LoadImageMask`.
 
+use std::io::BufReader;
 use std::sync::Arc;
 
+use ::image::ImageReader;
 use ebb_engine::node::{
     Changed, Context, Forecast, Inputs, Node, NodeError, Outcome, Sketches, ValidatorScope, Verdict,
 };
@@ -38,7 +40,7 @@ impl Node for LoadImage {
     }
 
     fn execute(&self, _: &Context, inputs: &Inputs) -> Result<Outcome, NodeError> {
-        let picture = load::open(&self.0.find_file(inputs, "image")?)?;
+        let picture = load::read(inputs.str("image")?, self.0.open_input(inputs, "image")?)?;
         let (image, mask) = (picture.rgb()?, picture.transparency()?);
         Ok(Outcome::values(vec![Value::payload(image), Value::payload(mask)]))
     }
@@ -56,10 +58,9 @@ impl Node for LoadImage {
     }
 
     fn forecast(&self, inputs: &Sketches) -> Result<Forecast, NodeError> {
-        let size = inputs
-            .str("image")
-            .and_then(|name| self.0.annotated(name).ok())
-            .and_then(|path| ::image::image_dimensions(path).ok());
+        let size = inputs.str("image").and_then(|name| self.0.open(name).ok()).and_then(|file| {
+            ImageReader::new(BufReader::new(file)).with_guessed_format().ok()?.into_dimensions().ok()
+        });
         let Some((width, height)) = size else { return Ok(Forecast::unknown()) };
         let shape = ImageShape { batch: 1, height: height as usize, width: width as usize, channels: 3 };
         Ok(Forecast::output(shape.sketch()?))
@@ -123,7 +124,7 @@ impl Node for LoadImageMask {
     }
 
     fn execute(&self, _: &Context, inputs: &Inputs) -> Result<Outcome, NodeError> {
-        let picture = load::open(&self.0.find_file(inputs, "image")?)?.first_frame();
+        let picture = load::read(inputs.str("image")?, self.0.open_input(inputs, "image")?)?.first_frame();
         let mask: Mask = match inputs.str("channel")? {
             "red" => picture.channel(0)?,
             "green" => picture.channel(1)?,

@@ -1,6 +1,7 @@
 //! `SaveLatent`, `LoadLatent`: safetensors files under the ending `.latent`.
 
 use std::collections::HashMap;
+use std::io::Read as _;
 use std::sync::Arc;
 
 use candle_core::Device;
@@ -62,9 +63,11 @@ impl Node for LoadLatent {
     }
 
     fn execute(&self, _: &Context, inputs: &Inputs) -> Result<Outcome, NodeError> {
-        let path = self.0.find_file(inputs, "latent")?;
-        let refused = |e: String| NodeError::input("latent", format!("{}: {e}", path.display()));
-        let bytes = std::fs::read(&path).map_err(|e| refused(e.to_string()))?;
+        let name = inputs.str("latent")?;
+        let refused = |e: String| NodeError::input("latent", format!("{name}: {e}"));
+        let mut bytes = Vec::new();
+        let mut file = self.0.open_input(inputs, "latent")?;
+        file.read_to_end(&mut bytes).map_err(|e| refused(e.to_string()))?;
         let tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu)
             .map_err(|e| refused(format!("is no latent file: {e}")))?;
         let samples = tensors.get(SAMPLES).ok_or_else(|| refused(format!("holds no `{SAMPLES}`")))?;

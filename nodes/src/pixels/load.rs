@@ -1,7 +1,6 @@
 //! Picture files into pixels.
 
 use std::io::{BufReader, Cursor, Read};
-use std::path::Path;
 
 use ebb_engine::node::NodeError;
 use image::codecs::gif::GifDecoder;
@@ -25,11 +24,9 @@ pub struct Picture {
 /// orientation that a camera noted is applied.
 ///
 /// # Errors
-/// Where the file is missing, broken, of another format, or too large.
-pub fn open(path: &Path) -> Result<Picture, NodeError> {
-    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+/// Where the file is broken, of another format, or too large.
+pub fn read(name: &str, file: impl Read) -> Result<Picture, NodeError> {
     let refuse = |what: String| NodeError::input("image", format!("{name}: {what}"));
-    let file = std::fs::File::open(path).map_err(|e| refuse(format!("cannot be opened: {e}")))?;
     let mut bytes = Vec::new();
     let read = BufReader::new(file).take(MAX_BYTES).read_to_end(&mut bytes);
     read.map_err(|e| refuse(format!("cannot be read: {e}")))?;

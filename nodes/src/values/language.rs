@@ -1,6 +1,5 @@
 //! A language model as the text encoder of a `CLIP`: its weights, which may not be loaded yet, and its vocabulary.
 
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use candle_core::Tensor;
@@ -9,7 +8,7 @@ use ebb_engine::residency::{Component, ComponentSpec, Lease};
 use ebb_models::LoadOptions;
 use ebb_models::qwen::Qwen3;
 use ebb_text::T5Vocabulary;
-use ebb_weights::{ModelFolders, WeightSource};
+use ebb_weights::{ModelFolders, WeightSource, vocabularies, vocabulary_folders};
 
 use super::model::load_progress;
 use super::model_error;
@@ -51,8 +50,6 @@ const FILES: [&str; 5] = [
     "tokenizer/tokenizer.json",
     "tokenizer.json",
 ];
-/// Larger than any vocabulary.
-const MAX_BYTES: u64 = 64 << 20;
 
 impl Language {
     /// The encoder in some tensors, named as the transformers library does. Reads no weights.
@@ -108,24 +105,11 @@ impl Language {
         if let Some(known) = self.vocabulary.get() {
             return Ok(known);
         }
-        // Beside the file, and beside its folder where that is a part of a model.
-        let files = self.source.files();
-        let folder = files.first().and_then(|f| f.path().parent());
-        let beside = folder.into_iter().chain(folder.and_then(Path::parent)).map(Path::to_owned);
-        let roots: Vec<PathBuf> = beside.chain(self.models.roots("text_encoders").iter().cloned()).collect();
-        for path in roots.iter().flat_map(|root| FILES.iter().map(move |name| root.join(name))) {
-            if !path.is_file() {
-                continue;
-            }
-            let failed = |e: String| NodeError::model(format!("{}: {e}", path.display()));
-            let bytes = path.metadata().map_err(|e| failed(e.to_string()))?.len();
-            if bytes > MAX_BYTES {
-                return Err(failed(format!(
-                    "is {bytes} bytes long; no vocabulary is longer than {MAX_BYTES}"
-                )));
-            }
-            let json = std::fs::read(&path).map_err(|e| failed(e.to_string()))?;
-            let found = T5Vocabulary::from_tokenizer_json(&json).map_err(|e| failed(e.to_string()))?;
+        let roots = vocabulary_folders(&self.source, &self.models);
+        for found in vocabularies(&roots, &FILES) {
+            let (path, json) = found.map_err(|e| NodeError::model(e.to_string()))?;
+            let unread = |e| NodeError::model(format!("{}: {e}", path.display()));
+            let found = T5Vocabulary::from_tokenizer_json(&json).map_err(unread)?;
             // T5's vocabulary has the same name.
             if found.has(OWN_TOKEN) {
                 return Ok(self.vocabulary.get_or_init(|| found));

@@ -27,13 +27,15 @@ mod file;
 mod folders;
 mod source;
 mod t5;
+mod vocabulary;
 mod write;
 
 pub use convert::Element;
 pub use dtype::DType;
 pub use error::{Result, TensorDefect, WeightError};
-pub use file::{Format, Identity, Metadata, ModelFile, TensorInfo};
+pub use file::{Format, Identity, Metadata, ModelFile, TensorInfo, is_escape, open_beneath};
 pub use folders::{ListedModel, ModelFolders};
 pub use source::{TensorView, WeightSource};
 pub use t5::{TokenizerData, language_names, t5_names, t5_tokenizer};
+pub use vocabulary::{vocabularies, vocabulary_folders};
 pub use write::{TensorSpec, write_gguf, write_safetensors};

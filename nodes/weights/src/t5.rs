@@ -1,7 +1,6 @@
 //! What T5 encoders need beside their tensors: the names that models ask for, and a vocabulary.
 
-use std::path::{Path, PathBuf};
-
+use crate::vocabulary::{vocabularies, vocabulary_folders};
 use crate::{DType, ModelFolders, Result, WeightError, WeightSource};
 
 /// Tensor names of a T5 encoder as the transformers library has them, from llama.cpp's in GGUF files.
@@ -97,9 +96,6 @@ const FILES: [&str; 10] = [
     "tokenizer_2/spiece.model",
 ];
 
-/// Larger than any vocabulary.
-const MAX_BYTES: u64 = 64 << 20;
-
 /// Looks for a T5 encoder's vocabulary: inside its file, beside it, then in the folders of text encoders.
 ///
 /// # Errors
@@ -108,31 +104,11 @@ pub fn t5_tokenizer(source: &WeightSource, folders: &ModelFolders) -> Result<Tok
     if let Some(found) = inside(source)? {
         return Ok(found);
     }
-    // Beside the file, and beside its folder where that is a part of a model.
-    let files = source.files();
-    let folder = files.first().and_then(|f| f.path().parent());
-    let beside = folder.into_iter().chain(folder.and_then(Path::parent)).map(Path::to_owned);
-    let roots: Vec<PathBuf> = beside.chain(folders.roots("text_encoders").iter().cloned()).collect();
-    for root in &roots {
-        for name in FILES {
-            let path = root.join(name);
-            if !path.is_file() {
-                continue;
-            }
-            let io = |e| WeightError::io(&path, e);
-            let found = path.metadata().map_err(io)?.len();
-            if found > MAX_BYTES {
-                let what = "its length in bytes".to_owned();
-                return Err(WeightError::OverLimit { file: path, what, found, cap: MAX_BYTES });
-            }
-            let bytes = std::fs::read(&path).map_err(io)?;
-            let is_json = name.ends_with(".json");
-            return Ok(if is_json {
-                TokenizerData::Json(bytes)
-            } else {
-                TokenizerData::SentencePiece(bytes)
-            });
-        }
+    let roots = vocabulary_folders(source, folders);
+    if let Some(found) = vocabularies(&roots, &FILES).next() {
+        let (path, bytes) = found?;
+        let is_json = path.extension().is_some_and(|ending| ending == "json");
+        return Ok(if is_json { TokenizerData::Json(bytes) } else { TokenizerData::SentencePiece(bytes) });
     }
     let places: Vec<String> = roots.iter().map(|r| r.display().to_string()).collect();
     Err(WeightError::NotListed {
@@ -177,6 +153,8 @@ fn inside(source: &WeightSource) -> Result<Option<TokenizerData>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
+
     use crate::ModelFile;
 
     fn source(name: &Path, header: &str, data: usize) -> WeightSource {

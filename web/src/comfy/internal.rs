@@ -57,8 +57,12 @@ pub(crate) async fn send_logs(app: App) {
 }
 
 pub(crate) async fn folder_paths(State(app): State<App>) -> Response {
-    let folders: Map<String, Json> =
-        app.config.models.iter().map(|f| (f.name.clone(), json!(f.paths))).collect();
+    let folders: Map<String, Json> = app
+        .config
+        .models
+        .kinds()
+        .map(|kind| (kind.to_owned(), json!(app.config.models.roots(kind))))
+        .collect();
     answer::json(&folders)
 }
 

@@ -1,7 +1,6 @@
 //! `/models`, `/embeddings`, `/experiment/models`, `/view_metadata`: what model files there are.
 //!
-//! Model folders are made of links on many machines (a shared disk, a download cache), so here links to files are
-//! followed. What a request names must be one of the files that the list shows.
+//! The lists are those of [`ModelFolders`], so what they show is what a workflow may name.
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -10,126 +9,69 @@ use std::path::Path as FilePath;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use ebb_weights::{Metadata, ModelFolders, open_beneath};
 use serde_json::{Value as Json, json};
 
-use super::userdata::seconds;
 use crate::answer::{self, failed};
 use crate::app::App;
-use crate::config::ModelFolder;
 use crate::files::picture::{self, Channel, Preview};
 use crate::files::{blocking, names};
 
-/// Endings of files that hold weights.
-const WEIGHTS: [&str; 8] = ["safetensors", "ckpt", "pt", "pt2", "bin", "pth", "sft", "gguf"];
-/// Longest header of a safetensors file that is read.
-const HEADER_CAP: u64 = 100 << 20;
+/// The metadata of a safetensors file that holds its pictures: a list of texts in base64.
+const COVERS: &str = "ssmd_cover_images";
 
-/// A model file as the lists show it.
-pub(crate) struct ModelFile {
-    /// Relative to its folder.
-    pub(crate) name: String,
-    /// Which of the folder's paths holds it.
-    pub(crate) path_index: usize,
-    pub(crate) size: u64,
-    pub(crate) modified: f64,
-    pub(crate) created: f64,
-}
-
-/// Files of a folder, the first of each name, in the order of names.
-pub(crate) fn files(folder: &ModelFolder) -> Vec<ModelFile> {
-    let mut found: Vec<ModelFile> = Vec::new();
-    for (path_index, root) in folder.paths.iter().enumerate() {
-        collect(root, "", &folder.name, path_index, 0, &mut found);
-    }
-    found.sort_by(|a, b| a.name.cmp(&b.name).then(a.path_index.cmp(&b.path_index)));
-    found.dedup_by(|b, a| a.name == b.name);
-    found
-}
-
-fn collect(
-    folder: &FilePath,
-    prefix: &str,
-    kind: &str,
-    path_index: usize,
-    depth: u32,
-    found: &mut Vec<ModelFile>,
-) {
-    // Links may go round in a circle.
-    if depth > 16 {
-        return;
-    }
-    let Ok(entries) = std::fs::read_dir(folder) else { return };
-    for entry in entries.flatten() {
-        let Ok(name) = entry.file_name().into_string() else { continue };
-        let Ok(meta) = std::fs::metadata(entry.path()) else { continue };
-        if name.starts_with('.') {
-            continue;
-        }
-        let name = format!("{prefix}{name}");
-        if meta.is_dir() {
-            collect(&entry.path(), &format!("{name}/"), kind, path_index, depth + 1, found);
-        } else if meta.is_file() && belongs(&name, kind) {
-            let modified = seconds(meta.modified());
-            let created = meta.created().map_or(modified, |c| seconds(Ok(c)));
-            found.push(ModelFile { name, path_index, size: meta.len(), modified, created });
-        }
-    }
-}
-
-fn belongs(name: &str, kind: &str) -> bool {
-    let extension =
-        FilePath::new(name).extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
-    match kind {
-        "configs" => extension == "yaml",
-        "custom_nodes" => false,
-        _ => WEIGHTS.contains(&extension.as_str()),
-    }
-}
-
-fn folder<'a>(app: &'a App, name: &str) -> Option<&'a ModelFolder> {
-    app.config.models.iter().find(|f| f.name == name)
+/// Whether what a kind of folder holds is something else than models.
+pub(crate) fn is_no_model(kind: &str) -> bool {
+    matches!(kind, "configs" | "custom_nodes")
 }
 
 pub(crate) async fn folders(State(app): State<App>) -> Response {
-    answer::json(&app.config.models.iter().map(|f| f.name.as_str()).collect::<Vec<_>>())
+    answer::json(&app.config.models.kinds().collect::<Vec<_>>())
 }
 
-pub(crate) async fn in_folder(State(app): State<App>, Path(name): Path<String>) -> Response {
-    let Some(folder) = folder(&app, &name).cloned() else { return StatusCode::NOT_FOUND.into_response() };
-    match blocking(move || Ok(files(&folder))).await {
-        Ok(files) => answer::json(&files.iter().map(|f| f.name.as_str()).collect::<Vec<_>>()),
+pub(crate) async fn in_folder(State(app): State<App>, Path(kind): Path<String>) -> Response {
+    let models = app.config.models.clone();
+    if !models.has_kind(&kind) {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    match blocking(move || Ok(models.list(&kind))).await {
+        Ok(names) => answer::json(&names),
         Err(error) => failed(error),
     }
 }
 
 pub(crate) async fn embeddings(State(app): State<App>) -> Response {
-    let Some(folder) = folder(&app, "embeddings").cloned() else { return answer::json(&json!([])) };
-    match blocking(move || Ok(files(&folder))).await {
-        Ok(files) => answer::json(
-            &files
-                .iter()
-                .map(|f| f.name.rsplit_once('.').map_or(f.name.as_str(), |(stem, _)| stem))
-                .collect::<Vec<_>>(),
-        ),
+    let models = app.config.models.clone();
+    match blocking(move || Ok(models.list("embeddings"))).await {
+        Ok(names) => {
+            let stems =
+                names.iter().map(|name| name.rsplit_once('.').map_or(name.as_str(), |(stem, _)| stem));
+            answer::json(&stems.collect::<Vec<_>>())
+        }
         Err(error) => failed(error),
     }
 }
 
 pub(crate) async fn experiment_folders(State(app): State<App>) -> Response {
-    let shown = app.config.models.iter().filter(|f| !matches!(f.name.as_str(), "configs" | "custom_nodes"));
-    answer::json(&shown.map(|f| json!({"name": f.name, "folders": f.paths})).collect::<Vec<_>>())
+    let models = &app.config.models;
+    let shown = models.kinds().filter(|kind| !is_no_model(kind));
+    answer::json(&shown.map(|kind| json!({"name": kind, "folders": models.roots(kind)})).collect::<Vec<_>>())
 }
 
-pub(crate) async fn experiment_folder(State(app): State<App>, Path(name): Path<String>) -> Response {
-    let Some(folder) = folder(&app, &name).cloned() else { return StatusCode::NOT_FOUND.into_response() };
-    let listed = blocking(move || Ok(files(&folder))).await;
-    match listed {
-        Ok(files) => answer::json(
-            &files
+pub(crate) async fn experiment_folder(State(app): State<App>, Path(kind): Path<String>) -> Response {
+    let models = app.config.models.clone();
+    if !models.has_kind(&kind) {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    match blocking(move || Ok(models.entries(&kind))).await {
+        Ok(entries) => answer::json(
+            &entries
                 .iter()
-                .map(|f| {
-                    json!({"name": f.name, "pathIndex": f.path_index, "modified": f.modified, "created": f.created,
-                           "size": f.size})
+                .map(|e| {
+                    json!({"name": e.name, "pathIndex": e.root, "modified": e.modified,
+                           "created": e.created.unwrap_or(e.modified), "size": e.bytes})
                 })
                 .collect::<Vec<Json>>(),
         ),
@@ -137,25 +79,23 @@ pub(crate) async fn experiment_folder(State(app): State<App>, Path(name): Path<S
     }
 }
 
-/// A picture beside a model file (`NAME.png`, `NAME.preview.png`), as WebP.
+/// A picture beside a model file (`NAME.png`, `NAME.preview.png`) or inside it, as WebP.
 pub(crate) async fn preview(
     State(app): State<App>,
-    Path((name, index, file)): Path<(String, usize, String)>,
+    Path((kind, index, file)): Path<(String, usize, String)>,
 ) -> Response {
-    let Some(root) = folder(&app, &name).and_then(|f| f.paths.get(index)).cloned() else {
+    let models = app.config.models.clone();
+    let Some(root) = models.roots(&kind).get(index).cloned() else {
         return StatusCode::NOT_FOUND.into_response();
     };
     let limit = app.config.limits.pixels;
     let drawn = blocking(move || {
         let Ok(inside) = names::relative(&file) else { return Ok(None) };
-        let stem = root.join(inside).with_extension("");
-        for ending in ["preview.png", "png", "jpg", "jpeg", "webp", "preview.jpg", "preview.webp"] {
-            let beside = std::path::PathBuf::from(format!("{}.{ending}", stem.display()));
-            let Ok(bytes) = std::fs::read(beside) else { continue };
-            let Ok(decoded) = picture::decode(&bytes, limit) else { continue };
-            return Ok(picture::preview(&decoded, Preview { jpeg: false, quality: 90 }, Channel::Rgba).ok());
-        }
-        Ok(None)
+        let decoded = beside(&root, &inside)
+            .chain(covers(&models, &kind, &file))
+            .find_map(|bytes| picture::decode(&bytes, limit).ok());
+        let webp = Preview { jpeg: false, quality: 90 };
+        Ok(decoded.and_then(|decoded| picture::preview(&decoded, webp, Channel::Rgba).ok()))
     });
     match drawn.await {
         Ok(Some(bytes)) => ([(header::CONTENT_TYPE, "image/webp")], bytes).into_response(),
@@ -164,40 +104,38 @@ pub(crate) async fn preview(
     }
 }
 
+/// The picture files that are called after a model file.
+fn beside(root: &FilePath, file: &FilePath) -> impl Iterator<Item = Vec<u8>> {
+    let endings = ["preview.png", "png", "jpg", "jpeg", "webp", "preview.jpg", "preview.webp"];
+    endings.into_iter().filter_map(|ending| {
+        let mut bytes = Vec::new();
+        open_beneath(root, &file.with_extension(ending)).ok()?.read_to_end(&mut bytes).ok()?;
+        Some(bytes)
+    })
+}
+
+/// The pictures that a model file carries.
+fn covers(models: &ModelFolders, kind: &str, name: &str) -> impl Iterator<Item = Vec<u8>> {
+    let text = metadata_of(models, kind, name).and_then(|mut metadata| metadata.remove(COVERS));
+    let covers: Vec<String> = text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    covers.into_iter().filter_map(|cover| BASE64.decode(cover).ok())
+}
+
 /// `GET /view_metadata/{folder}?filename=`: the `__metadata__` of a safetensors header.
 pub(crate) async fn metadata(
     State(app): State<App>,
-    Path(name): Path<String>,
+    Path(kind): Path<String>,
     Query(query): Query<HashMap<String, String>>,
 ) -> Response {
-    let Some(filename) = query.get("filename").filter(|f| f.ends_with(".safetensors")).cloned() else {
-        return StatusCode::NOT_FOUND.into_response();
-    };
-    let Some(folder) = folder(&app, &name).cloned() else { return StatusCode::NOT_FOUND.into_response() };
-    let found = blocking(move || {
-        let Some(file) = files(&folder).into_iter().find(|f| f.name == filename) else { return Ok(None) };
-        Ok(folder.paths.get(file.path_index).and_then(|root| header(&root.join(&file.name))))
-    });
-    match found.await {
-        Ok(Some(metadata)) => answer::json(&metadata),
-        Ok(None) => StatusCode::NOT_FOUND.into_response(),
+    let Some(name) = query.get("filename").cloned() else { return StatusCode::NOT_FOUND.into_response() };
+    let models = app.config.models.clone();
+    match blocking(move || Ok(metadata_of(&models, &kind, &name))).await {
+        Ok(Some(metadata)) if !metadata.is_empty() => answer::json(&metadata),
+        Ok(_) => StatusCode::NOT_FOUND.into_response(),
         Err(error) => failed(error),
     }
 }
 
-fn header(path: &FilePath) -> Option<Json> {
-    let mut file = std::fs::File::open(path).ok()?;
-    let mut length = [0; 8];
-    file.read_exact(&mut length).ok()?;
-    let length = u64::from_le_bytes(length);
-    if length > HEADER_CAP || length > file.metadata().ok()?.len() {
-        return None;
-    }
-    let mut text = Vec::new();
-    file.take(length).read_to_end(&mut text).ok()?;
-    let mut header: Json = serde_json::from_slice(&text).ok()?;
-    match header.get_mut("__metadata__")?.take() {
-        Json::Object(metadata) if !metadata.is_empty() => Some(Json::Object(metadata)),
-        _ => None,
-    }
+fn metadata_of(models: &ModelFolders, kind: &str, name: &str) -> Option<Metadata> {
+    name.ends_with(".safetensors").then(|| models.open(kind, name).ok())?.map(|file| file.metadata().clone())
 }

@@ -3,13 +3,12 @@
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use ebb_weights::ModelFolders;
 use serde_json::{Value as Json, json};
 
 use super::error::error;
 use crate::answer::{self, failed};
 use crate::app::App;
-use crate::comfy::models::files;
-use crate::config::ModelFolder;
 use crate::files::blocking;
 
 struct Template {
@@ -37,15 +36,14 @@ pub(crate) async fn list(State(app): State<App>) -> Response {
     }
 }
 
-fn all(folders: &[ModelFolder]) -> Vec<Json> {
-    let there: Vec<(String, String)> =
-        folders.iter().flat_map(|f| files(f).into_iter().map(|file| (f.name.clone(), file.name))).collect();
+fn all(folders: &ModelFolders) -> Vec<Json> {
+    let there: Vec<String> = folders.kinds().flat_map(|kind| folders.list(kind)).collect();
     let words: Json = serde_json::from_str(WORDS).unwrap_or_default();
     built::TEMPLATES
         .iter()
         .map(|t| {
             let models = models(t.workflow);
-            let ready = models.iter().all(|name| there.iter().any(|(_, file)| file == name));
+            let ready = models.iter().all(|name| there.contains(name));
             let said = &words[t.name];
             json!({
                 "name": t.name,
@@ -111,7 +109,7 @@ mod tests {
 
     #[test]
     fn models_that_are_not_there_are_named() {
-        let all = all(&[]);
+        let all = all(&ModelFolders::default());
         assert!(all.iter().all(|t| t["ready"] == json!(false)));
         assert_eq!(all[0]["models"], json!(["tiny-emoji-sd1.safetensors"]));
     }

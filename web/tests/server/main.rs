@@ -3,7 +3,7 @@
 //! - `transcripts`: recorded exchanges of ComfyUI. `answers`: compression, what the official front end expects, a clean
 //!   start. `v1`: the newer protocol. `sweep`: one workflow with many values.
 //! - `jobs`: what happens to jobs. `cancel`: stopped at every stage. `affinity`: jobs whose models are in memory first.
-//!   `kill`: kill −9.
+//!   `kill`: kill −9. `models`: what is told of model files.
 //! - `browser`, `paths`: hostile callers. `support`: a server in this process, a plain client, a replay.
 
 mod affinity;
@@ -12,6 +12,7 @@ mod browser;
 mod cancel;
 mod jobs;
 mod kill;
+mod models;
 mod paths;
 mod support;
 mod sweep;

@@ -64,8 +64,11 @@ impl Identity {
 
 impl Backing {
     pub(crate) fn open(path: &Path) -> Result<Self> {
+        Self::file(path, File::open(path).map_err(|e| WeightError::io(path, e))?)
+    }
+
+    pub(crate) fn file(path: &Path, file: File) -> Result<Self> {
         let fail = |e| WeightError::io(path, e);
-        let file = File::open(path).map_err(fail)?;
         let metadata = file.metadata().map_err(fail)?;
         if !metadata.is_file() {
             let kind = if metadata.is_dir() { "this is a folder" } else { "this is not a regular file" };

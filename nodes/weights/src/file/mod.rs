@@ -1,6 +1,7 @@
 //! A model file: its header read and checked, its values still on disk.
 
 mod backing;
+mod beneath;
 mod gguf;
 mod pickle;
 mod safetensors;
@@ -15,6 +16,7 @@ use sha2::{Digest, Sha256};
 
 pub(crate) use backing::Backing;
 pub use backing::Identity;
+pub use beneath::{is_escape, open_beneath};
 
 use crate::error::TensorDefect;
 use crate::{DType, Result, WeightError};
@@ -104,6 +106,22 @@ impl ModelFile {
         let path = path.as_ref();
         let backing = Backing::open(path)?;
         Self::read_header(path, backing).map(Arc::new)
+    }
+
+    /// Opens a file below a folder, wherever links on the way may lead by now: never out of the folder.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); [`WeightError::Changed`] where a link leads out.
+    pub fn open_beneath(folder: &Path, inside: &Path) -> Result<Arc<Self>> {
+        let path = folder.join(inside);
+        let file = open_beneath(folder, inside).map_err(|e| {
+            if is_escape(&e) {
+                WeightError::Changed { file: path.clone() }
+            } else {
+                WeightError::io(&path, e)
+            }
+        })?;
+        Self::read_header(&path, Backing::file(&path, file)?).map(Arc::new)
     }
 
     /// Reads a file's bytes that are in memory already. `name` stands in errors.
@@ -204,11 +222,6 @@ impl ModelFile {
     /// [`WeightError::Changed`], or the system's reason for not telling.
     pub fn check_unchanged(&self) -> Result<()> {
         self.backing.check_unchanged(&self.path)
-    }
-
-    /// Whether a path leads to this file, in the state in which it was opened.
-    pub(crate) fn is_at(&self, path: &Path) -> bool {
-        Backing::open(path).is_ok_and(|other| other.identity().same_file(self.backing.identity()))
     }
 
     /// Asks the system to read a range ahead of its use; returns at once.

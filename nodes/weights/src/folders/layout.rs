@@ -5,6 +5,9 @@ pub(super) type KnownKind = (&'static str, &'static [&'static str], &'static [&'
 
 const MODELS: &[&str] = &[".ckpt", ".pt", ".pt2", ".bin", ".pth", ".safetensors", ".pkl", ".sft", ".gguf"];
 
+/// No file name ends so: a kind that is known and lists nothing.
+const NOTHING: &[&str] = &["/"];
+
 /// Folders that hold a model in several files.
 pub(super) const DIFFUSERS: &str = "diffusers";
 
@@ -24,12 +27,14 @@ pub(super) const KINDS: &[KnownKind] = &[
     ("controlnet", &["controlnet", "t2i_adapter"], MODELS),
     ("gligen", &["gligen"], MODELS),
     ("upscale_models", &["upscale_models"], MODELS),
-    ("latent_upscale_models", &["latent_upscale_models"], MODELS),
+    // Code that another program would run.
+    ("custom_nodes", &["custom_nodes"], NOTHING),
     ("hypernetworks", &["hypernetworks"], MODELS),
     ("photomaker", &["photomaker"], MODELS),
     ("classifiers", &["classifiers"], &[]),
     ("model_patches", &["model_patches"], MODELS),
     ("audio_encoders", &["audio_encoders"], MODELS),
+    ("latent_upscale_models", &["latent_upscale_models"], MODELS),
 ];
 
 /// Today's name of a kind that was called otherwise once.

@@ -96,15 +96,24 @@ impl ModelFolders {
         self.kind(kind).is_some()
     }
 
-    /// The names of a kind's files, sorted. A name that is in several folders stands once.
-    pub fn list(&self, kind: &str) -> Vec<String> {
-        let mut names: Vec<String> = self.entries(kind).into_iter().map(|e| e.name).collect();
-        names.sort();
-        names.dedup();
-        names
+    /// The same folders by absolute paths, for those who don't know where the program was started.
+    #[must_use]
+    pub fn absolute(mut self) -> Self {
+        for root in self.kinds.values_mut().flat_map(|kind| &mut kind.roots) {
+            if let Ok(absolute) = std::path::absolute(&*root) {
+                *root = absolute;
+            }
+        }
+        self
     }
 
-    /// The files of a kind with what the system says of them, folder by folder.
+    /// The names of a kind's files, sorted. A name that is in several folders stands once.
+    pub fn list(&self, kind: &str) -> Vec<String> {
+        self.entries(kind).into_iter().map(|e| e.name).collect()
+    }
+
+    /// The files of a kind with what the system says of them, by name; of each name the one that
+    /// [`open`](Self::open) would open.
     pub fn entries(&self, kind: &str) -> Vec<ListedModel> {
         let Some(folders) = self.kind(kind) else { return Vec::new() };
         // Only a link has to be held against them, and most folders have none.
@@ -117,6 +126,8 @@ impl ModelFolders {
                 walk::files(folder, root, folders.endings, &allowed, &mut found);
             }
         }
+        found.sort_by(|a, b| a.name.cmp(&b.name).then(a.root.cmp(&b.root)));
+        found.dedup_by(|later, first| later.name == first.name);
         found
     }
 
@@ -155,26 +166,21 @@ impl ModelFolders {
         )))
     }
 
-    /// Resolves a name and opens the file, so that nothing that changes in between can lead elsewhere.
+    /// Resolves a name and opens the file; nothing that changes in between can lead out of the model folders.
     ///
     /// # Errors
-    /// As [`resolve`](Self::resolve) and [`ModelFile::open`].
+    /// As [`resolve`](Self::resolve) and [`ModelFile::open_beneath`].
     pub fn open(&self, kind: &str, name: &str) -> Result<Arc<ModelFile>> {
         let path = self.resolve(kind, name)?;
-        let file = ModelFile::open(&path)?;
-        // The path may have become a link after it was resolved: then it leads elsewhere now, or it
-        // leads here again and the open file is another one.
-        if path.canonicalize().ok().as_ref() != Some(&path) || !file.is_at(&path) {
-            return Err(WeightError::Changed { file: path });
-        }
-        Ok(file)
+        let refused = || WeightError::Changed { file: path.clone() };
+        open_inside(&self.real_roots(), &path).ok_or_else(refused)?
     }
 
     /// Opens the files of one part of a model in several files (`unet`, `text_encoder_2` …): the half-precision file
     /// where there is one, or all of its shards. Empty where the model has no such part.
     ///
     /// # Errors
-    /// As [`resolve`](Self::resolve) and [`ModelFile::open`]; [`WeightError::NotListed`] for a file that is a link
+    /// As [`resolve`](Self::resolve) and [`ModelFile::open_beneath`]; [`WeightError::NotListed`] for a file that is a link
     /// out of the model folders.
     pub fn open_part(&self, model: &str, part: &str) -> Result<Vec<Arc<ModelFile>>> {
         let folder = self.resolve(layout::DIFFUSERS, model)?.join(part);
@@ -182,15 +188,9 @@ impl ModelFolders {
         let mut opened = Vec::new();
         for path in walk::part_files(&folder) {
             let real = path.canonicalize().map_err(|e| WeightError::io(&path, e))?;
-            if !allowed.iter().any(|root| real.starts_with(root)) {
-                let why = format!("its {part} is a link that leads out of the model folders");
-                return Err(self.not_listed(layout::DIFFUSERS, model, Some(&why)));
-            }
-            let file = ModelFile::open(&real)?;
-            if !file.is_at(&real) {
-                return Err(WeightError::Changed { file: real });
-            }
-            opened.push(file);
+            let why = || format!("its {part} is a link that leads out of the model folders");
+            let refused = || self.not_listed(layout::DIFFUSERS, model, Some(&why()));
+            opened.push(open_inside(&allowed, &real).ok_or_else(refused)??);
         }
         Ok(opened)
     }
@@ -213,4 +213,9 @@ impl ModelFolders {
             nearest: crate::source::nearest(name, names.iter().map(String::as_str)),
         }
     }
+}
+
+/// Opens a file by its real path, from the folder that it is in; `None` where it is in none of them.
+fn open_inside(roots: &[PathBuf], real: &Path) -> Option<Result<Arc<ModelFile>>> {
+    roots.iter().find_map(|root| Some(ModelFile::open_beneath(root, real.strip_prefix(root).ok()?)))
 }
