@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 
 use super::frames;
+use super::hub::Inbox;
 use crate::answer::text;
 use crate::app::App;
 
@@ -37,49 +38,66 @@ pub(crate) async fn upgrade(
     let Ok(place) = Arc::clone(&app.sockets).try_acquire_owned() else {
         return text(StatusCode::SERVICE_UNAVAILABLE, "as many websockets are open as are allowed\n");
     };
+    // Before the answer leaves: of two connections of one id, the newest is the one that was asked for last, and not the
+    // one whose task happened to begin last.
+    let inbox = app.hub.connect(words.client_id.filter(|id| id.len() <= 256));
+    let connection = Connection { app, inbox };
     upgrade.max_message_size(LONGEST).max_frame_size(LONGEST).on_upgrade(move |socket| async move {
-        serve(app, words.client_id.filter(|id| id.len() <= 256), socket).await;
+        connection.serve(socket).await;
         drop(place);
     })
 }
 
-async fn serve(app: App, sid: Option<String>, socket: WebSocket) {
-    let mut inbox = app.hub.connect(sid);
-    let (mut sink, mut stream) = socket.split();
-    let mut first = true;
-    let mut ping = tokio::time::interval_at(tokio::time::Instant::now() + PING, PING);
-    loop {
-        tokio::select! {
-            frame = inbox.frames.recv() => match frame {
-                Some(frame) => {
-                    if !matches!(tokio::time::timeout(PATIENCE, sink.send(frame)).await, Ok(Ok(()))) {
+/// A connection's place in the hub, which it leaves however it ends: its upgrade may fail, too.
+struct Connection {
+    app: App,
+    inbox: Inbox,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.app.hub.disconnect(&self.inbox.sid, self.inbox.connection);
+    }
+}
+
+impl Connection {
+    async fn serve(mut self, socket: WebSocket) {
+        let Self { app, inbox } = &mut self;
+        let (mut sink, mut stream) = socket.split();
+        let mut first = true;
+        let mut ping = tokio::time::interval_at(tokio::time::Instant::now() + PING, PING);
+        loop {
+            tokio::select! {
+                frame = inbox.frames.recv() => match frame {
+                    Some(frame) => {
+                        if !matches!(tokio::time::timeout(PATIENCE, sink.send(frame)).await, Ok(Ok(()))) {
+                            break;
+                        }
+                    }
+                    None => break,
+                },
+                received = stream.next() => match received {
+                    Some(Ok(Message::Text(text))) => {
+                        if first {
+                            negotiate(app, &inbox.sid, inbox.connection, &text);
+                        }
+                        first = false;
+                    }
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => break,
+                    Some(Ok(_)) => {}
+                },
+                _ = ping.tick() => {
+                    if !matches!(tokio::time::timeout(PATIENCE, sink.send(Message::Ping(Default::default()))).await, Ok(Ok(()))) {
                         break;
                     }
                 }
-                None => break,
-            },
-            received = stream.next() => match received {
-                Some(Ok(Message::Text(text))) => {
-                    if first {
-                        negotiate(&app, &inbox.sid, inbox.connection, &text);
-                    }
-                    first = false;
-                }
-                Some(Ok(Message::Close(_)) | Err(_)) | None => break,
-                Some(Ok(_)) => {}
-            },
-            _ = ping.tick() => {
-                if !matches!(tokio::time::timeout(PATIENCE, sink.send(Message::Ping(Default::default()))).await, Ok(Ok(()))) {
+                () = app.stopping.cancelled() => {
+                    let _ = tokio::time::timeout(Duration::from_secs(1), sink.send(Message::Close(None))).await;
                     break;
                 }
             }
-            () = app.stopping.cancelled() => {
-                let _ = tokio::time::timeout(Duration::from_secs(1), sink.send(Message::Close(None))).await;
-                break;
-            }
         }
     }
-    app.hub.disconnect(&inbox.sid, inbox.connection);
 }
 
 /// Flags count in the very first text frame only.

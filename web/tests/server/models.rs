@@ -83,3 +83,22 @@ fn case_12_nothing_from_outside_of_the_model_folders_is_told() {
         assert_eq!(get(server.address, &path).status, 404, "{name}");
     }
 }
+
+#[test]
+fn a_model_in_several_files_stands_once_with_what_its_denoiser_is() {
+    let server = Running::start(|_| {});
+    let folder = server.path().join("models/diffusers");
+    for name in ["whole", "without"] {
+        std::fs::create_dir_all(folder.join(name)).expect("a folder");
+        std::fs::write(folder.join(name).join("model_index.json"), "{}").expect("a file");
+    }
+    model(&folder.join("whole/unet/diffusion_pytorch_model.safetensors"), &json!({}));
+    let told = get(server.address, "/v1/models").json();
+    let kinds = told["folders"].as_array().expect("folders");
+    let files = &kinds.iter().find(|kind| kind["name"] == "diffusers").expect("the kind")["files"];
+    let said: Vec<_> = files.as_array().expect("files").iter().map(|f| (&f["name"], &f["error"])).collect();
+    assert_eq!(
+        said,
+        [(&json!("whole"), &Json::Null), (&json!("without"), &json!("it has no unet and no transformer")),]
+    );
+}

@@ -136,6 +136,10 @@ impl ModelFolders {
     /// # Errors
     /// [`WeightError::NotListed`] for anything that [`list`](Self::list) does not show.
     pub fn resolve(&self, kind: &str, name: &str) -> Result<PathBuf> {
+        self.locate(kind, name, &self.real_roots())
+    }
+
+    fn locate(&self, kind: &str, name: &str, allowed: &[PathBuf]) -> Result<PathBuf> {
         let refuse = |why: Option<&str>| self.not_listed(kind, name, why);
         let Some(folders) = self.kind(kind) else {
             return Err(refuse(Some("there is no such kind of folder")));
@@ -145,7 +149,6 @@ impl ModelFolders {
         if !is_diffusers && !walk::has_ending(name, folders.endings) {
             return Err(refuse(None));
         }
-        let allowed = self.real_roots();
         let mut leads_out = false;
         for folder in &folders.roots {
             // Follows every link, then compares: the other way round, a link would be believed.
@@ -171,9 +174,10 @@ impl ModelFolders {
     /// # Errors
     /// As [`resolve`](Self::resolve) and [`ModelFile::open_beneath`].
     pub fn open(&self, kind: &str, name: &str) -> Result<Arc<ModelFile>> {
-        let path = self.resolve(kind, name)?;
+        let allowed = self.real_roots();
+        let path = self.locate(kind, name, &allowed)?;
         let refused = || WeightError::Changed { file: path.clone() };
-        open_inside(&self.real_roots(), &path).ok_or_else(refused)?
+        open_inside(&allowed, &path).ok_or_else(refused)?
     }
 
     /// Opens the files of one part of a model in several files (`unet`, `text_encoder_2` …): the half-precision file
@@ -183,8 +187,8 @@ impl ModelFolders {
     /// As [`resolve`](Self::resolve) and [`ModelFile::open_beneath`]; [`WeightError::NotListed`] for a file that is a link
     /// out of the model folders.
     pub fn open_part(&self, model: &str, part: &str) -> Result<Vec<Arc<ModelFile>>> {
-        let folder = self.resolve(layout::DIFFUSERS, model)?.join(part);
         let allowed = self.real_roots();
+        let folder = self.locate(layout::DIFFUSERS, model, &allowed)?.join(part);
         let mut opened = Vec::new();
         for path in walk::part_files(&folder) {
             let real = path.canonicalize().map_err(|e| WeightError::io(&path, e))?;
